@@ -1,0 +1,108 @@
+"""What every stage does around its own work: read its settings, time itself, and say in one line what went wrong.
+
+A stage module ends with `main(run)`. The parameters of `run` name the sections of `params.yaml` that the stage reads,
+each annotated with its dataclass, so the signature is the list of what the stage depends on:
+
+    def run(encoder: EncoderConfig, pretrain: PretrainConfig, seed: int) -> None: ...
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+from rich.console import Console
+
+from vjepa import config
+from vjepa.config import read_config
+from vjepa.errors import UserError
+from vjepa.files import write_json
+
+PARAMS = Path("params.yaml")
+TIMINGS = Path("metrics/timings.json")
+SECTIONS: dict[str, type] = {
+    "seed": int,
+    "collect": config.CollectConfig,
+    "curate": config.CurateConfig,
+    "validate": config.ValidateConfig,
+    "encoder": config.EncoderConfig,
+    "pretrain": config.PretrainConfig,
+    "posttrain": config.PosttrainConfig,
+    "probe": config.ProbeConfig,
+    "align": config.AlignConfig,
+    "export": config.ExportConfig,
+    "plan": config.PlanConfig,
+}
+
+
+def read_params(path: Path = PARAMS) -> dict[str, Any]:
+    """Every section of `params.yaml`, typed.
+
+    All of it is checked whichever stage runs, so that a misspelt key of a late stage is found before hours of training.
+
+    Raises:
+        UserError: the file or one of its keys can't be used.
+    """
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"{path} can't be read: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path} holds no settings")
+    for key in values:
+        if key not in SECTIONS:
+            raise UserError(f"{path}: the key {key!r} is unknown; known are {', '.join(SECTIONS)}")
+    for key in SECTIONS:
+        if key not in values:
+            raise UserError(f"{path}: the key {key!r} is missing")
+    typed: dict[str, Any] = {}
+    for key, cls in SECTIONS.items():
+        if cls is int:
+            if type(values[key]) is not int:
+                raise UserError(f"{path}: the key {key!r} must be a whole number, not {values[key]!r}")
+            typed[key] = values[key]
+        else:
+            typed[key] = read_config(cls, values[key] or {}, f"{path}: {key}")
+    return typed
+
+
+def sections_of(run: Callable[..., None]) -> dict[str, type]:
+    """The sections of `params.yaml` that a stage reads, from the signature of its `run`."""
+    hints = get_type_hints(run)
+    return {name: hints[name] for name in inspect.signature(run).parameters}
+
+
+def main(run: Callable[..., None]) -> None:
+    """Run a stage as a program; exits with 1 and one line on standard error when the user can mend what is wrong."""
+    name = Path(inspect.getfile(run)).stem
+    description = (sys.modules[run.__module__].__doc__ or "").strip()
+    parser = argparse.ArgumentParser(
+        prog=f"python -m stages.{name}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.epilog = f"Settings come from {PARAMS}: {', '.join(sections_of(run))}. Run it in the repository's folder."
+    parser.parse_args()
+    started = time.monotonic()
+    try:
+        params = read_params()
+        run(**{section: params[section] for section in sections_of(run)})
+        record_timing(name, time.monotonic() - started)
+    except UserError as error:
+        Console(stderr=True, soft_wrap=True).print(f"[bold red]{name} failed:[/] ", end="")
+        print(error, file=sys.stderr)
+        sys.exit(1)
+
+
+def record_timing(name: str, seconds: float) -> None:
+    """Add a stage's seconds and peak memory (of its largest process) to the timings file."""
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    timings = json.loads(TIMINGS.read_text()) if TIMINGS.exists() else {}
+    timings[name] = {"seconds": round(seconds, 1), "peak_memory_gb": round(peak / 1024**2, 2)}
+    write_json(TIMINGS, timings)

