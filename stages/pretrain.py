@@ -1,0 +1,44 @@
+"""Pretrain the encoder on the training split: V-JEPA 2's masked prediction in latent space.
+
+Reads data/shards; writes models/encoder, metrics/pretrain.json, plots/pretrain.csv. A run that was killed goes on from
+runs/pretrain when it is started again with the same settings and data.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stages.runner import main
+from vjepa.checkpoints.encoder import save_encoder
+from vjepa.config import EncoderConfig, PretrainConfig
+from vjepa.data.shards import load_episodes
+from vjepa.files import sha256_of, write_json
+from vjepa.pretraining.pretrain import Pretraining
+
+SHARDS = Path("data/shards")
+
+
+def run(encoder: EncoderConfig, pretrain: PretrainConfig, seed: int) -> None:
+    """Train, keep the target encoder, and report where the loss and the features ended."""
+    episodes = load_episodes(SHARDS, "train")
+    data = sha256_of(SHARDS / "manifest.parquet")
+    training = Pretraining(episodes, encoder, pretrain, seed, Path("runs/pretrain"), data)
+    training.train()
+    save_encoder(Path("models/encoder"), training.target_encoder, training.predictor, pretrain.frames)
+    last = training.run.log[-1]
+    write_json(
+        Path("metrics/pretrain.json"),
+        {
+            "loss": last["loss"],
+            "feature_deviation": last["feature_deviation"],
+            "effective_rank": last["effective_rank"],
+            "steps": pretrain.steps,
+            "clips_seen": pretrain.steps * pretrain.batch_size,
+            "parameters": sum(p.numel() for p in training.target_encoder.parameters()),
+        },
+    )
+    training.run.finish(Path("plots/pretrain.csv"))
+
+
+if __name__ == "__main__":
+    main(run)

@@ -1,0 +1,1 @@
+"""Models on disk, in our own layout and in others'."""

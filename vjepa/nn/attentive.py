@@ -1,0 +1,57 @@
+"""The attentive probe: what a frozen encoder's tokens say about a clip (paper, sec. 4)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vjepa.nn.blocks import LAYER_NORM_EPS, Block, Mlp, initialise
+
+
+class CrossAttentionBlock(nn.Module):
+    """Learned queries read the tokens; no output projection, as in V-JEPA 2's pooler."""
+
+    def __init__(self, width: int, heads: int, mlp_ratio: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1 = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
+        self.q = nn.Linear(width, width)
+        self.kv = nn.Linear(width, 2 * width)
+        self.norm2 = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
+        self.mlp = Mlp(width, mlp_ratio)
+
+    def forward(self, queries: Tensor, tokens: Tensor) -> Tensor:
+        """`[B, Q, D]` and `[B, N, D]` -> `[B, Q, D]`."""
+        query = self.q(queries).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        key, value = self.kv(self.norm1(tokens)).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        x = queries + F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        return x + self.mlp(self.norm2(x))
+
+
+class AttentiveProbe(nn.Module):
+    """`depth - 1` self-attention blocks, then one learned query that reads the tokens, then a linear read-out.
+
+    Args:
+        width: features of a token, D.
+        heads: attention heads.
+        depth: blocks, the cross-attention one included (the paper's probes have 4).
+        outputs: classes or regressed numbers.
+        mlp_ratio: hidden over input width of a block's MLP.
+    """
+
+    def __init__(self, width: int, heads: int, depth: int, outputs: int, mlp_ratio: float = 4.0) -> None:
+        super().__init__()
+        self.query_tokens = nn.Parameter(torch.zeros(1, 1, width))
+        self.blocks = nn.ModuleList(Block(width, heads, mlp_ratio) for _ in range(depth - 1))
+        self.cross_attention_block = CrossAttentionBlock(width, heads, mlp_ratio)
+        self.linear = nn.Linear(width, outputs)
+        initialise(self, self.blocks)
+        nn.init.trunc_normal_(self.query_tokens, std=0.02)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """`[B, N, D] -> [B, outputs]`."""
+        for block in self.blocks:
+            tokens = block(tokens)
+        pooled = self.cross_attention_block(self.query_tokens.expand(len(tokens), -1, -1), tokens)
+        return self.linear(pooled.squeeze(1))

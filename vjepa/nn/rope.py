@@ -1,0 +1,51 @@
+"""3D rotary position embedding of V-JEPA 2 (paper, sec. 2.1), as its released weights need it.
+
+The channels of a head are cut in four: time, row, column, and a rest that is not rotated. Within a part of n channels,
+adjacent channels (2k, 2k + 1) are rotation partners, but the released models lay the n/2 angles out TILED
+(w0 .. wm, w0 .. wm) rather than each twice, so the partners turn by different angles and the map is not a pure rotation.
+The weights depend on that, and `transformers` does the same.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def axis_channels(head_dim: int) -> int:
+    """Channels that each of the three axes takes of a head: even, and 3 x it is at most `head_dim`."""
+    return 2 * (head_dim // 3 // 2)
+
+
+def rope_tables(positions: Tensor, head_dim: int) -> tuple[Tensor, Tensor]:
+    """Cosines and sines for tokens at `positions`.
+
+    Args:
+        positions: `[..., N, 3]`, time step, row and column of each token, in patch units. A token at row and column 0 is
+            rotated in time alone: that is how action and state tokens are placed.
+        head_dim: channels of a head.
+
+    Returns:
+        Two `float32 [..., N, head_dim]`; the rest channels have cosine 1 and sine 0.
+    """
+    channels = axis_channels(head_dim)
+    exponent = torch.arange(channels // 2, device=positions.device, dtype=torch.float32) / (channels / 2)
+    omega = 10000.0**-exponent
+    angles = positions.float().unsqueeze(-1) * omega  # [..., N, 3, channels / 2]
+    angles = torch.cat([angles, angles], dim=-1).flatten(-2)  # tiled, not each value twice
+    tail = angles.new_zeros(*angles.shape[:-1], head_dim - 3 * channels)
+    angles = torch.cat([angles, tail], dim=-1)
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn queries or keys `[B, heads, N, head_dim]` by tables that broadcast to that shape."""
+    even, odd = x.unflatten(-1, (-1, 2)).unbind(-1)
+    partner = torch.stack([-odd, even], dim=-1).flatten(-2)
+    return x * cos + partner * sin
+
+
+def grid_positions(steps: int, rows: int, columns: int, device: torch.device | None = None) -> Tensor:
+    """Positions `int64 [steps * rows * columns, 3]` of a clip's tokens, in the order (time, row, column)."""
+    axes = [torch.arange(size, device=device) for size in (steps, rows, columns)]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(-1, 3)

@@ -1,0 +1,138 @@
+"""Post-training: windows of latents computed once, the loss on them, and the held-out error beside its baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.progress import track
+from torch import Tensor
+
+from vjepa.config import PosttrainConfig
+from vjepa.data.clips import ClipSampler
+from vjepa.data.episode import Episode
+from vjepa.data.poses import actions_between
+from vjepa.nn.encoder import VisionTransformer
+from vjepa.posttraining.loss import rollout_loss, teacher_forcing_loss
+from vjepa.posttraining.world_model import WorldModel
+from vjepa.statistics import Estimate, mean
+from vjepa.training.loop import Run, StepResult
+from vjepa.training.schedule import WarmupStableDecay, parameter_groups
+
+ENCODE_BATCH = 64
+
+
+class LatentEpisodes:
+    """Episodes seen through a frozen encoder: latents, states and actions of every frame, computed once.
+
+    Attributes:
+        tokens: `pooled_tokens` of each episode, `[T, N, D]`.
+        states: `[T, S]` each.
+        actions: `[T - 1, A]` each.
+    """
+
+    def __init__(self, model: WorldModel, episodes: Sequence[Episode], what: str) -> None:
+        self.tokens = [self._tokens(model, e.frames) for e in track(episodes, f"posttrain: encode {what}")]
+        self.states = [torch.from_numpy(e.states) for e in episodes]
+        self.actions = [torch.from_numpy(actions_between(e.states)) for e in episodes]
+
+    @staticmethod
+    @torch.no_grad()
+    def _tokens(model: WorldModel, frames: np.ndarray) -> Tensor:
+        parts = torch.from_numpy(frames).split(ENCODE_BATCH)
+        return torch.cat([model.pooled_tokens(part) for part in parts])
+
+    def windows(
+        self, model: WorldModel, chosen: np.ndarray, starts: np.ndarray, frames: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Latents `[B, T, N, D]`, actions `[B, T - 1, A]` and states `[B, T, S]` of the windows at `starts`."""
+        pairs = list(zip(chosen, starts, strict=True))
+        tokens = torch.stack([self.tokens[i][s : s + frames] for i, s in pairs])
+        actions = torch.stack([self.actions[i][s : s + frames - 1] for i, s in pairs])
+        states = torch.stack([self.states[i][s : s + frames] for i, s in pairs])
+        return (tokens - model.latent_mean) / model.latent_scale, actions, states
+
+
+class Posttraining:
+    """The action-conditioned predictor and one step of its training.
+
+    Attributes:
+        model: the world model; only its predictor learns.
+        run: the loop's state; `run.log` holds the curves.
+    """
+
+    def __init__(
+        self,
+        encoder: VisionTransformer,
+        episodes: Sequence[Episode],
+        config: PosttrainConfig,
+        seed: int,
+        folder: Path,
+        data_identity: Any,
+    ) -> None:
+        torch.manual_seed(seed)
+        self.config = config
+        self.clips = ClipSampler(episodes, config.frames, stride=1, seed=seed)
+        width = episodes[0].states.shape[1]
+        self.model = WorldModel(
+            encoder, config.pool, width, width, config.width, config.depth, config.heads, config.frames - 1
+        )
+        self.latents = LatentEpisodes(self.model, episodes, "training episodes")
+        self.model.fit_statistics(
+            torch.cat(self.latents.tokens), torch.cat(self.latents.states), torch.cat(self.latents.actions)
+        )
+        self.run = Run(
+            folder=folder,
+            modules={"predictor": self.model.predictor},
+            optimizer=torch.optim.AdamW(parameter_groups([self.model.predictor], config.weight_decay)),
+            schedule=WarmupStableDecay(
+                config.steps, config.warmup, config.cooldown, config.learning_rate, config.final_learning_rate
+            ),
+            identity=[seed, config, data_identity],
+            log_every=config.log_every,
+            checkpoint_every=config.checkpoint_every,
+        )
+
+    def train(self) -> None:
+        """Train to the end of the schedule, from the run's checkpoint if it has one."""
+        self.run.train("posttrain", self.take_step, lambda step: None)
+
+    def take_step(self, step: int) -> StepResult:
+        """The loss of one step: both terms weigh alike."""
+        chosen, starts = self.clips.draw(step, self.config.batch_size)
+        latents, actions, states = self.latents.windows(self.model, chosen, starts, self.config.frames)
+        forced, predicted = teacher_forcing_loss(self.model, latents, actions, states)
+        rolled = rollout_loss(self.model, latents, actions, states, predicted[:, 0], self.config.rollout)
+        return StepResult(
+            forced + rolled, lambda: {"teacher_forcing": float(forced.detach()), "rollout": float(rolled.detach())}
+        )
+
+
+@torch.no_grad()
+def evaluate(model: WorldModel, episodes: Sequence[Episode], frames: int, seed: int) -> dict[str, Estimate]:
+    """L1 of the next latents on held-out windows, beside copying the last frame and the same model misled.
+
+    Returns:
+        `latent_l1`, `latent_l1_copy_last` (the next frame is as this one) and `latent_l1_shuffled_actions` (each window
+        is given the actions of another), with intervals over episodes.
+    """
+    clips = ClipSampler(episodes, frames, stride=1, seed=seed)
+    latents = LatentEpisodes(model, episodes, "held-out episodes")
+    every = clips.every(per_episode=3)
+    others = np.random.default_rng(seed).permutation(len(every.starts))
+    errors: dict[str, list[Tensor]] = {"latent_l1": [], "latent_l1_copy_last": [], "latent_l1_shuffled_actions": []}
+    z_all, a_all, s_all = latents.windows(model, every.episodes, every.starts, frames)
+    for part in torch.arange(len(every.starts)).split(ENCODE_BATCH):
+        z, a, s = z_all[part], a_all[part], s_all[part]
+        wrong = a_all[others[part]]
+        guesses = {
+            "latent_l1": model.predict(z[:, :-1], a, s[:, :-1]),
+            "latent_l1_copy_last": z[:, :-1],
+            "latent_l1_shuffled_actions": model.predict(z[:, :-1], wrong, s[:, :-1]),
+        }
+        for name, guess in guesses.items():
+            errors[name].append((guess - z[:, 1:]).abs().mean((1, 2, 3)))
+    return {name: mean(torch.cat(values).numpy(), every.episodes) for name, values in errors.items()}

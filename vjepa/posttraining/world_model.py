@@ -1,0 +1,133 @@
+"""The world model: frozen encoder, latents as the predictor wants them, and one step into the future."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from vjepa.checkpoints.encoder import read_folder
+from vjepa.errors import UserError
+from vjepa.files import atomic_directory, write_json
+from vjepa.nn.action_predictor import ActionPredictor
+from vjepa.nn.encoder import VisionTransformer, encode_frames
+
+MIN_SCALE = 1e-2  # in the unit of a state or action; what hardly varies in the data must not be blown up to noise
+
+
+class WorldModel(nn.Module):
+    """V-JEPA 2-AC (paper, sec. 3.1): frames to latents, and latents, actions and states to the next latents.
+
+    Latents are the encoder's tokens of a single frame, averaged over squares of `pool` x `pool` patches,
+    layer-normalised, then centred for each place of the grid and scaled for each feature by their statistics over the
+    training frames: what never changes (the table) says nothing about the robot.
+
+    Args:
+        encoder: frozen.
+        pool: patches on each side of a latent token.
+        actions: width of an action, A.
+        states: width of a state, S.
+        width: features inside the predictor.
+        depth: blocks of the predictor.
+        heads: attention heads of the predictor.
+        max_context: time steps the predictor was trained on.
+    """
+
+    latent_mean: Tensor
+    latent_scale: Tensor
+    action_scale: Tensor
+    state_mean: Tensor
+    state_scale: Tensor
+
+    def __init__(
+        self,
+        encoder: VisionTransformer,
+        pool: int,
+        actions: int,
+        states: int,
+        width: int,
+        depth: int,
+        heads: int,
+        max_context: int,
+    ) -> None:
+        super().__init__()
+        if encoder.grid[0] % pool or encoder.grid[1] % pool:
+            raise ValueError(f"a grid of {encoder.grid} patches can't be pooled by {pool}")
+        self.encoder, self.pool, self.max_context = encoder, pool, max_context
+        self.tokens = (encoder.grid[0] // pool, encoder.grid[1] // pool)
+        self.width = encoder.width
+        self.predictor = ActionPredictor(encoder.width, self.tokens, actions, states, width, depth, heads)
+        self.register_buffer("latent_mean", torch.zeros(self.tokens[0] * self.tokens[1], encoder.width))
+        self.register_buffer("latent_scale", torch.ones(encoder.width))
+        self.register_buffer("action_scale", torch.ones(actions))
+        self.register_buffer("state_mean", torch.zeros(states))
+        self.register_buffer("state_scale", torch.ones(states))
+
+    def pooled_tokens(self, frames: Tensor) -> Tensor:
+        """`uint8 [B, H, W, 3] -> [B, N, D]`: encoded, pooled and layer-normalised, before the data's statistics."""
+        tokens = encode_frames(self.encoder, frames).transpose(1, 2).unflatten(2, self.encoder.grid)
+        pooled = F.avg_pool2d(tokens, self.pool).flatten(2).transpose(1, 2)
+        return F.layer_norm(pooled, pooled.shape[-1:])
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """Latents of single frames: `uint8 [B, H, W, 3] -> [B, N, D]`."""
+        return (self.pooled_tokens(frames) - self.latent_mean) / self.latent_scale
+
+    def predict(self, latents: Tensor, actions: Tensor, states: Tensor) -> Tensor:
+        """`[B, T, N, D]`, `[B, T, A]`, `[B, T, S]` in physical units -> the next latents at every step, `[B, T, N, D]`."""
+        return self.predictor(latents, actions / self.action_scale, (states - self.state_mean) / self.state_scale)
+
+    def step(self, latents: Tensor, actions: Tensor, states: Tensor) -> Tensor:
+        """The latents that follow the last step: as `predict`, but `[B, N, D]`."""
+        return self.predict(latents, actions, states)[:, -1]
+
+    def fit_statistics(self, tokens: Tensor, states: Tensor, actions: Tensor) -> None:
+        """Take the normalisation from training data: `pooled_tokens` `[M, N, D]`, states `[M, S]`, actions `[M', A]`."""
+        self.latent_mean.copy_(tokens.mean(0))
+        self.latent_scale.copy_((tokens - tokens.mean(0)).std((0, 1)).clamp_min(1e-4))
+        self.state_mean.copy_(states.mean(0))
+        self.state_scale.copy_(states.std(0).clamp_min(MIN_SCALE))
+        self.action_scale.copy_(actions.std(0).clamp_min(MIN_SCALE))
+
+
+def save_world_model(path: Path, model: WorldModel) -> None:
+    """Write everything but the encoder: `model.safetensors` and `config.json`."""
+    predictor = model.predictor
+    tensors = {name: t for name, t in model.state_dict().items() if not name.startswith("encoder.")}
+    config = {
+        "model_type": "vjepa2_ac",
+        "pool": model.pool,
+        "actions": predictor.actions,
+        "states": predictor.states,
+        "width": predictor.width,
+        "depth": predictor.depth,
+        "heads": predictor.heads,
+        "max_context": model.max_context,
+    }
+    with atomic_directory(path) as folder:
+        write_json(folder / "config.json", config)
+        save_file(tensors, folder / "model.safetensors")
+
+
+def load_world_model(path: Path, encoder: VisionTransformer) -> WorldModel:
+    """Read what `save_world_model` wrote and join it to the encoder it was trained on; in evaluation mode.
+
+    Raises:
+        UserError: a file is missing or damaged, or does not fit the encoder.
+    """
+    config, tensors = read_folder(path)
+    kind = config.pop("model_type", None)
+    if kind != "vjepa2_ac":
+        raise UserError(f"{path} holds a {kind!r} model, not a world model")
+    model = WorldModel(encoder, **config)
+    try:
+        found = model.load_state_dict(tensors, strict=False)
+    except RuntimeError as error:
+        raise UserError(f"{path} does not fit the encoder: {' '.join(str(error).split())}") from error
+    wrong = [name for name in found.missing_keys if not name.startswith("encoder.")] + found.unexpected_keys
+    if wrong:
+        raise UserError(f"{path / 'model.safetensors'} has missing or unexpected tensors: {', '.join(wrong)}")
+    return model.eval()

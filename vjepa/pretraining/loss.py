@@ -1,0 +1,67 @@
+"""The objective of V-JEPA 2 (paper, eq. 1): L1 between predicted and EMA-teacher features of the masked tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vjepa.nn.encoder import VisionTransformer, gather_tokens
+from vjepa.nn.predictor import Predictor
+from vjepa.nn.rope import grid_positions
+
+Masks = Sequence[tuple[Tensor, Tensor]]
+"""Context ids `int64 [B, K]` and target ids `int64 [B, M]` of each mask generator."""
+
+
+@torch.no_grad()
+def target_features(target_encoder: VisionTransformer, video: Tensor) -> Tensor:
+    """What is to be predicted: the teacher's features of all tokens, each layer-normalised; no gradient reaches it."""
+    features = target_encoder(video)
+    return F.layer_norm(features, features.shape[-1:])
+
+
+def jepa_loss(
+    context_encoder: VisionTransformer,
+    target_encoder: VisionTransformer,
+    predictor: Predictor,
+    video: Tensor,
+    masks: Masks,
+) -> tuple[Tensor, Tensor]:
+    """Mean absolute error of the predicted features, averaged over the mask generators.
+
+    Args:
+        context_encoder: sees only the context tokens.
+        target_encoder: its exponential moving average; sees the whole clip once, for all masks.
+        predictor: maps context features to those of the masked tokens.
+        video: `float [B, 3, T, H, W]`, normalised pixels.
+        masks: one pair of context and target ids a generator.
+
+    Returns:
+        The loss, and the targets `[B, N, D]` for the monitors.
+    """
+    targets = target_features(target_encoder, video)
+    steps, (rows, columns) = video.shape[2] // context_encoder.tubelet, context_encoder.grid
+    positions = grid_positions(steps, rows, columns, video.device)
+    losses = []
+    for context_ids, target_ids in masks:
+        context = context_encoder(video, context_ids)
+        predicted = predictor(context, context_ids, target_ids, positions)
+        losses.append(F.l1_loss(predicted, gather_tokens(targets, target_ids)))
+    return torch.stack(losses).mean(), targets
+
+
+def feature_deviation(features: Tensor) -> float:
+    """Standard deviation over tokens, averaged over features (`[B, N, D]`); near 0 when all tokens look alike."""
+    return float(features.flatten(0, -2).std(0).mean())
+
+
+def effective_rank(features: Tensor) -> float:
+    """Exponential of the entropy of the centred features' spectrum (`[B, N, D]`): 1 (collapsed) to D."""
+    centred = features.flatten(0, -2).float()
+    centred = centred - centred.mean(0)
+    spectrum = torch.linalg.svdvals(centred)
+    share = spectrum / spectrum.sum()
+    return float(torch.exp(-(share * share.clamp_min(1e-12).log()).sum()))

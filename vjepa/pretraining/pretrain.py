@@ -1,0 +1,104 @@
+"""Pretraining: the loss on random clips and masks, the teacher's update, and what would show a collapse."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vjepa.checkpoints.encoder import build_encoder
+from vjepa.config import EncoderConfig, PretrainConfig
+from vjepa.data.clips import ClipSampler
+from vjepa.data.episode import Episode
+from vjepa.nn.encoder import VisionTransformer, normalise_pixels
+from vjepa.nn.predictor import Predictor
+from vjepa.pretraining.loss import effective_rank, feature_deviation, jepa_loss
+from vjepa.pretraining.masks import sample_masks
+from vjepa.training.loop import Run, StepResult
+from vjepa.training.schedule import WarmupStableDecay, linear, parameter_groups, update_ema
+
+
+class Pretraining:
+    """The networks of V-JEPA 2 and one step of their training.
+
+    Attributes:
+        context_encoder: learns by gradient.
+        target_encoder: its exponential moving average: the encoder that is kept.
+        predictor: learns by gradient.
+        run: the loop's state; `run.log` holds the curves.
+    """
+
+    def __init__(
+        self,
+        episodes: Sequence[Episode],
+        encoder: EncoderConfig,
+        config: PretrainConfig,
+        seed: int,
+        folder: Path,
+        data_identity: Any,
+    ) -> None:
+        torch.manual_seed(seed)
+        self.config, self.seed = config, seed
+        self.context_encoder: VisionTransformer = build_encoder(encoder)
+        self.target_encoder: VisionTransformer = copy.deepcopy(self.context_encoder).requires_grad_(False)
+        self.predictor = Predictor(
+            encoder.width, config.predictor_width, config.predictor_depth, config.predictor_heads, encoder.mlp_ratio
+        )
+        self.clips = ClipSampler(episodes, config.frames, config.stride, seed)
+        learning = [self.context_encoder, self.predictor]
+        self.run = Run(
+            folder=folder,
+            modules={
+                "context_encoder": self.context_encoder,
+                "target_encoder": self.target_encoder,
+                "predictor": self.predictor,
+            },
+            optimizer=torch.optim.AdamW(parameter_groups(learning, config.weight_decay)),
+            schedule=WarmupStableDecay(
+                config.steps, config.warmup, config.cooldown, config.learning_rate, config.final_learning_rate
+            ),
+            identity=[seed, encoder, config, data_identity],
+            log_every=config.log_every,
+            checkpoint_every=config.checkpoint_every,
+        )
+
+    def train(self) -> None:
+        """Train to the end of the schedule, from the run's checkpoint if it has one."""
+        self.run.train("pretrain", self.take_step, self.after_step)
+
+    def batch(self, step: int) -> tuple[torch.Tensor, list[tuple[torch.Tensor, torch.Tensor]]]:
+        """Normalised pixels `[B, 3, T, H, W]` and the masks of a step; both depend on the seed and the step alone."""
+        rng = np.random.default_rng((self.seed, step, 1))
+        frames = torch.from_numpy(self.clips.batch(step, self.config.batch_size).frames)
+        tubelet, grid = self.context_encoder.tubelet, self.context_encoder.grid
+        if rng.random() < self.config.still_share:  # every tubelet shows one frame, as the world model will see frames
+            frames = frames[:, ::tubelet].repeat_interleave(tubelet, dim=1)
+        tokens = (self.config.frames // tubelet, *grid)
+        masks = [sample_masks(tokens, mask, len(frames), rng) for mask in self.config.masks]
+        return normalise_pixels(frames), [(torch.from_numpy(c), torch.from_numpy(t)) for c, t in masks]
+
+    def take_step(self, step: int) -> StepResult:
+        """The loss of one step."""
+        video, masks = self.batch(step)
+        loss, targets = jepa_loss(self.context_encoder, self.target_encoder, self.predictor, video, masks)
+
+        def monitors() -> dict[str, float]:
+            return {
+                "ema": self.momentum(step),
+                "feature_deviation": feature_deviation(targets),
+                "effective_rank": effective_rank(targets[:, :: max(1, targets.shape[1] // 64)]),
+            }
+
+        return StepResult(loss, monitors)
+
+    def after_step(self, step: int) -> None:
+        """Let the target encoder follow."""
+        update_ema(self.target_encoder, self.context_encoder, self.momentum(step))
+
+    def momentum(self, step: int) -> float:
+        """The EMA momentum of a step."""
+        return linear(*self.config.ema, step, self.config.steps)
