@@ -11,7 +11,7 @@ from types import TracebackType
 import av
 import numpy as np
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation
+from av.video.reformatter import Interpolation, VideoReformatter
 
 from vjepa.errors import DataError
 
@@ -45,16 +45,13 @@ def encode_mp4(frames: np.ndarray, fps: float, crf: int = QUALITY, keyframe_ever
         stream = container.add_stream("libx264", rate=rate, options=options)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
+        reformatter = VideoReformatter()
         for image in frames:
             frame = VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-            container.mux(stream.encode(frame.reformat(format="yuv420p", interpolation=CONVERSION)))
+            converted = reformatter.reformat(frame, format="yuv420p", interpolation=CONVERSION, threads=1)
+            container.mux(stream.encode(converted))
         container.mux(stream.encode(None))
     return target.getvalue()
-
-
-def to_rgb(frame: VideoFrame) -> np.ndarray:
-    """A decoded frame as `uint8 [H, W, 3]`."""
-    return frame.to_ndarray(format="rgb24", interpolation=CONVERSION)
 
 
 def decode_video(source: Path | bytes) -> tuple[np.ndarray, np.ndarray]:
@@ -67,7 +64,7 @@ def decode_video(source: Path | bytes) -> tuple[np.ndarray, np.ndarray]:
         DataError: the file is missing or can't be decoded, or has no frames.
     """
     with VideoFile(source) as video:
-        shown = [(to_rgb(frame), time) for frame, time in video.frames_from(0.0)]
+        shown = [(video.to_rgb(frame), time) for frame, time in video.frames_from(0.0)]
         if not shown:
             raise DataError(f"{video.name} holds no frames")
     return np.stack([image for image, _ in shown]), np.array([time for _, time in shown], np.float64)
@@ -85,11 +82,14 @@ class VideoFile:
         try:
             self.container = av.open(io.BytesIO(source) if isinstance(source, bytes) else str(source), "r")
         except (av.FFmpegError, OSError) as error:
-            raise DataError(f"{self.name} can't be opened as a video: {error}") from error
+            raise DataError(f"{self.name} can't be opened as a video: {error.strerror}") from error
         if not self.container.streams.video:
             self.container.close()
             raise DataError(f"{self.name} holds no video stream")
         self.stream = self.container.streams.video[0]
+        # Many short clips are read, by several processes: threads for each one cost more than they save.
+        self.stream.codec_context.thread_count = 1
+        self.reformatter = VideoReformatter()
 
     def __enter__(self) -> VideoFile:
         return self
@@ -104,6 +104,10 @@ class VideoFile:
             return float(self.stream.duration * self.stream.time_base)
         return float("inf") if self.container.duration is None else self.container.duration / av.time_base
 
+    def to_rgb(self, frame: VideoFrame) -> np.ndarray:
+        """A decoded frame as `uint8 [H, W, 3]`."""
+        return self.reformatter.reformat(frame, format="rgb24", interpolation=CONVERSION, threads=1).to_ndarray()
+
     def frames_from(self, start: float) -> Iterator[tuple[VideoFrame, float]]:
         """Decoded frames and their times in s, in order, from the key frame at or before `start` (s)."""
         try:
@@ -113,7 +117,7 @@ class VideoFile:
                 if frame.time is not None:
                     yield frame, float(frame.time)
         except (av.FFmpegError, OSError) as error:
-            raise DataError(f"{self.name} can't be decoded: {error}") from error
+            raise DataError(f"{self.name} can't be decoded: {error.strerror}") from error
 
     def frames_at(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The frame shown nearest to each wanted time.
@@ -144,5 +148,5 @@ class VideoFile:
             raise DataError(f"{self.name} shows nothing from {times[0]:.3f} s on")
         if before is not None:
             chosen += [before] * (len(times) - len(chosen))
-        frames = np.stack([to_rgb(frame) for frame, _ in chosen])
+        frames = np.stack([self.to_rgb(frame) for frame, _ in chosen])
         return frames, np.array([time for _, time in chosen])
