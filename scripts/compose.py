@@ -1,0 +1,68 @@
+"""Compose params.yaml from conf/, as `dvc exp run -S` does, without running anything.
+
+    python -m scripts.compose profile=smoke plan.actions=4
+
+Arguments are Hydra overrides. The file is replaced only if every stage can read the result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from dvc.utils.hydra import compose_and_dump
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+from stages.runner import PARAMS, read_params
+from vjepa.errors import UserError
+
+CONF = Path("conf")
+
+
+def compose(target: Path, overrides: Sequence[str], conf: Path = CONF) -> None:
+    """Write the composition of `conf`/config.yaml with Hydra's `overrides` to `target`.
+
+    Raises:
+        UserError: an override or a setting can't be used; `target` is as it was.
+    """
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".compose-") as folder:
+        composed = Path(folder) / PARAMS.name
+        try:
+            compose_and_dump(composed, str(conf.absolute()), None, "config", "hydra_plugins", list(overrides))
+        except (HydraException, OmegaConfBaseException) as error:
+            raise UserError(f"{conf} can't be composed with {' '.join(overrides)}: {one_line(error)}") from error
+        try:
+            read_params(composed)
+        except UserError as error:
+            raise UserError(str(error).replace(str(composed), f"{conf} with {' '.join(overrides)}")) from error
+        os.replace(composed, target)
+
+
+def one_line(error: Exception) -> str:
+    """An error's message without line breaks, and without Hydra's list of the folders where it looked."""
+    return " ".join(str(error).partition("Config search path")[0].split())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Compose `params.yaml`; exits with 1 and one line when that can't be done."""
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.compose", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("overrides", nargs="*", help="Hydra overrides, e.g. profile=smoke")
+    overrides = parser.parse_args(arguments).overrides
+    try:
+        compose(PARAMS, overrides)
+    except UserError as error:
+        Console(stderr=True, soft_wrap=True, markup=False).print(error)
+        sys.exit(1)
+    Console(soft_wrap=True).print(f"{PARAMS} is the composition of {CONF} with {' '.join(overrides) or 'its defaults'}")
+
+
+if __name__ == "__main__":
+    main()
