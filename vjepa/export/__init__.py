@@ -1,0 +1,1 @@
+"""torch -> ONNX: the graphs, their parity with torch, and the bundle that `vjepa.planning` opens."""

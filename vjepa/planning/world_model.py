@@ -1,0 +1,84 @@
+"""The world model behind two ONNX graphs: encode a frame, predict the next latents, roll out, measure the energy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from vjepa.imaging import square_resize
+from vjepa.planning.bundle import Bundle
+
+
+def energy(predicted: np.ndarray, goal: np.ndarray) -> np.ndarray:
+    """Mean absolute difference between predicted and goal latents: `[B, N, D]`, `[N, D]` -> `[B]`; 0 is the goal."""
+    return np.abs(predicted - goal).mean(axis=(-2, -1))
+
+
+class WorldModel:
+    """The encoder and the action-conditioned predictor of a bundle."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self.planned = np.array(bundle.planned)
+
+    @property
+    def providers(self) -> Sequence[str]:
+        """The ONNX Runtime providers in use, the preferred one first."""
+        return self.bundle.predictor.get_providers()
+
+    def encode(self, frames: np.ndarray) -> np.ndarray:
+        """Latents of frames, each encoded alone: `uint8 [B, H, W, 3]` of any size -> `float32 [B, N, D]`."""
+        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3:
+            raise ValueError(f"expected RGB frames uint8 [B, H, W, 3], not {frames.dtype} {frames.shape}")
+        return self.bundle.encoder.run(["latents"], {"frames": square_resize(frames, self.bundle.image_size)})[0]
+
+    def step(self, latents: np.ndarray, actions: np.ndarray, states: np.ndarray) -> np.ndarray:
+        """Latents after the last action.
+
+        Args:
+            latents: `float32 [B, T, N, D]`, oldest first; the last `max_context` steps of it are used.
+            actions: `float32 [B, T, A]`, the action taken at each of these steps.
+            states: `float32 [B, T, S]`.
+
+        Returns:
+            `float32 [B, N, D]`.
+        """
+        inputs = {"latents": latents, "actions": actions, "states": states}
+        recent = {name: value[:, -self.bundle.max_context :].astype(np.float32) for name, value in inputs.items()}
+        return self.bundle.predictor.run(["next_latents"], recent)[0]
+
+    def rollout(self, latents: np.ndarray, state: np.ndarray, actions: np.ndarray) -> np.ndarray:
+        """Latents at the end of each sequence of actions, predicted from predictions.
+
+        Args:
+            latents: `float32 [N, D]`, of the frame in view.
+            state: `float32 [S]`, the robot's state in that frame.
+            actions: `float32 [B, H, A]`, B sequences of H actions.
+
+        Returns:
+            `float32 [B, N, D]`.
+        """
+        batch, horizon = actions.shape[:2]
+        seen = np.broadcast_to(latents, (batch, 1, *latents.shape))
+        states = np.broadcast_to(state, (batch, 1, *state.shape))
+        for step in range(1, horizon + 1):
+            predicted = self.step(seen, actions[:, :step], states)
+            if step < horizon:
+                seen = np.concatenate([seen, predicted[:, None]], axis=1)
+                states = np.concatenate([states, self.move(states[:, -1], actions[:, step - 1])[:, None]], axis=1)
+        return predicted
+
+    def move(self, states: np.ndarray, actions: np.ndarray) -> np.ndarray:
+        """States after planned actions, `[B, S]`, `[B, A]` -> `[B, S]`: displacements add, the gripper ends in 0..1."""
+        moved = states + actions
+        if "gripper" in self.bundle.state_names:
+            gripper = self.bundle.state_names.index("gripper")
+            moved[:, gripper] = moved[:, gripper].clip(0, 1)
+        return moved
+
+    def actions_of(self, moves: np.ndarray) -> np.ndarray:
+        """Whole actions from their planned columns: `[..., P] -> float32 [..., A]`, all other columns zero."""
+        actions = np.zeros((*moves.shape[:-1], len(self.bundle.action_names)), np.float32)
+        actions[..., self.planned] = moves
+        return actions
