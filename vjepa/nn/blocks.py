@@ -26,9 +26,8 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, rope: Rope | None = None, mask: Tensor | None = None) -> Tensor:
         """`[B, N, D] -> [B, N, D]`; `mask` is bool `[N, N]`, True where a query (row) may see a key (column)."""
-        query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-        if rope is not None:
-            query, key = rotate(query, *rope), rotate(key, *rope)
+        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        query, key, value = (*(qkv[:2] if rope is None else rotate(qkv[:2], *rope)), qkv[2])
         out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return self.proj(out.transpose(1, 2).flatten(2))
 

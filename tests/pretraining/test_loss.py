@@ -1,0 +1,101 @@
+"""The objective is the paper's: L1 on masked tokens, to a teacher that no gradient reaches and that follows slowly."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from vjepa.config import EncoderConfig, MaskConfig, PretrainConfig
+from vjepa.data.episode import Episode
+from vjepa.nn.encoder import VisionTransformer
+from vjepa.nn.predictor import Predictor
+from vjepa.nn.rope import grid_positions
+from vjepa.pretraining.loss import effective_rank, feature_deviation, jepa_loss, target_features
+from vjepa.pretraining.pretrain import Pretraining
+
+SHAPE = dict(image_size=16, patch=4, tubelet=2, width=24, depth=2, heads=2, mlp_ratio=2.0)
+
+
+@pytest.fixture
+def parts():
+    torch.manual_seed(0)
+    encoder = VisionTransformer(**SHAPE)
+    target = VisionTransformer(**SHAPE).requires_grad_(False)
+    video = torch.randn(2, 3, 4, 16, 16)
+    ids = torch.stack([torch.randperm(32) for _ in range(2)])
+    return encoder, target, Predictor(24, 16, 1, 2), video, [(ids[:, :10], ids[:, 10:25]), (ids[:, 20:], ids[:, :5])]
+
+
+def test_loss_equals_a_token_by_token_reference(parts):
+    encoder, target, predictor, video, masks = parts
+    loss, _ = jepa_loss(encoder, target, predictor, video, masks)
+    per_mask = []
+    for context, targets in masks:
+        errors = []
+        for clip in range(2):
+            features = target(video[clip : clip + 1])[0]
+            one = slice(clip, clip + 1)
+            seen = encoder(video[one], context[one])
+            guess = predictor(seen, context[one], targets[one], grid_positions(2, 4, 4))[0]
+            for place, token in enumerate(targets[clip]):
+                wanted = (features[token] - features[token].mean()) / (features[token].var(unbiased=False) + 1e-5).sqrt()
+                errors.append((guess[place] - wanted).abs().mean())
+        per_mask.append(torch.stack(errors).mean())
+    assert torch.allclose(loss, torch.stack(per_mask).mean(), atol=1e-5)
+
+
+def test_no_gradient_reaches_the_targets_even_of_a_trainable_encoder(parts):
+    encoder, _, _, video, _ = parts
+    assert all(p.requires_grad for p in encoder.parameters())
+    assert not target_features(encoder, video).requires_grad
+
+
+def test_targets_are_layer_normalised(parts):
+    features = target_features(parts[1], parts[3])
+    assert torch.allclose(features.mean(-1), torch.zeros(2, 32), atol=1e-5)
+    assert torch.allclose(features.std(-1, unbiased=False), torch.ones(2, 32), atol=1e-2)
+
+
+@pytest.fixture
+def training(tmp_path):
+    rng = np.random.default_rng(0)
+    episodes = [
+        Episode(f"t-{i}", "t", rng.integers(0, 256, (9, 16, 16, 3), np.uint8), np.arange(9) / 8, np.zeros((9, 7), "f4"))
+        for i in range(4)
+    ]
+    config = PretrainConfig(
+        frames=4, stride=2, still_share=0.5, batch_size=4, steps=6, warmup=1, cooldown=2, learning_rate=1e-2,
+        final_learning_rate=1e-4, weight_decay=0.04, ema=[0.8, 0.9], predictor_width=16, predictor_depth=1,
+        predictor_heads=2, masks=[MaskConfig(2, 0.3, [0.75, 1.5])], log_every=1, checkpoint_every=3,
+    )  # fmt: skip
+    return Pretraining(episodes, EncoderConfig(**SHAPE), config, 0, tmp_path, "data")
+
+
+def test_the_target_encoder_is_the_moving_average_of_the_context_encoder(training):
+    before = copy.deepcopy(training.target_encoder)
+    training.run._advance(training.take_step, training.after_step)
+    pairs = zip(before.parameters(), training.context_encoder.parameters(), strict=True)
+    expected = [0.8 * old + 0.2 * new for old, new in pairs]
+    for found, wanted in zip(training.target_encoder.parameters(), expected, strict=True):
+        assert torch.allclose(found, wanted, atol=1e-6)
+    moved = zip(before.parameters(), training.context_encoder.parameters(), strict=True)
+    assert any(not torch.equal(old, new) for old, new in moved)
+
+
+def test_still_steps_show_every_tubelet_one_frame(training):
+    training.config.still_share = 1.0
+    video, _ = training.batch(0)
+    assert torch.equal(video[:, :, 0::2], video[:, :, 1::2])
+    training.config.still_share = 0.0
+    video, _ = training.batch(0)
+    assert not torch.equal(video[:, :, 0::2], video[:, :, 1::2])
+
+
+def test_monitors_tell_a_collapsed_teacher_from_a_varied_one():
+    torch.manual_seed(0)
+    varied = torch.randn(4, 50, 16)
+    collapsed = torch.randn(1, 1, 16) + 1e-4 * varied
+    assert feature_deviation(varied) > 0.9 and feature_deviation(collapsed) < 1e-3
+    line = torch.randn(4, 50, 1) * torch.randn(16)
+    assert effective_rank(varied) > 14 and effective_rank(line) == pytest.approx(1.0, abs=0.05)

@@ -1,0 +1,56 @@
+"""Masks: what is predicted is a union of equal blocks, and the context never meets it."""
+
+import numpy as np
+import pytest
+
+from vjepa.config import MaskConfig
+from vjepa.pretraining.masks import block_size, sample_masks
+
+SHORT = MaskConfig(blocks=8, spatial_scale=0.15, aspect_ratio=[0.75, 1.5])
+LONG = MaskConfig(blocks=2, spatial_scale=0.7, aspect_ratio=[0.75, 1.5])
+GRID = (4, 16, 16)
+
+
+@pytest.mark.parametrize("config", [SHORT, LONG])
+def test_context_and_targets_never_meet_and_reach_through_time(config):
+    context, targets = sample_masks(GRID, config, 16, np.random.default_rng(0))
+    for seen, hidden in zip(context, targets, strict=True):
+        assert not set(seen) & set(hidden)
+        assert len(set(seen)) == len(seen) and len(set(hidden)) == len(hidden)
+        for ids in (seen, hidden):  # tubes: the same patches at every time step
+            assert {tuple(np.sort(ids[ids // 256 == t] % 256)) for t in range(4)} == {tuple(np.unique(ids % 256))}
+
+
+def test_one_clip_alone_hides_exactly_the_union_of_its_blocks():
+    context, targets = sample_masks(GRID, LONG, 1, np.random.default_rng(3))
+    assert context.shape[1] + targets.shape[1] == 4 * 256
+
+
+def test_the_share_of_visible_tokens_is_the_papers():
+    rng = np.random.default_rng(0)
+    visible = {
+        name: np.mean([sample_masks(GRID, config, 1, rng)[0].shape[1] for _ in range(500)]) / 1024
+        for name, config in (("short", SHORT), ("long", LONG))
+    }
+    # simulated from the published rule on a 16 x 16 grid: 38 % and 18 %
+    assert visible["short"] == pytest.approx(0.38, abs=0.02) and visible["long"] == pytest.approx(0.18, abs=0.02)
+
+
+def test_block_area_and_aspect_follow_the_settings():
+    rng = np.random.default_rng(0)
+    sizes = np.array([block_size(16, 16, SHORT, rng) for _ in range(2000)])
+    assert sizes.prod(1).mean() == pytest.approx(0.15 * 256, rel=0.05)
+    ratios = sizes[:, 0] / sizes[:, 1]
+    assert 0.6 < ratios.min() and ratios.max() < 1.7 and ratios.mean() == pytest.approx(1.125, abs=0.05)
+
+
+def test_masks_repeat_with_the_seed_and_differ_between_clips():
+    first, again = (sample_masks(GRID, SHORT, 4, np.random.default_rng(5)) for _ in range(2))
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not np.array_equal(first[1][0], first[1][1])
+
+
+def test_a_block_as_large_as_the_frame_is_refused():
+    whole = MaskConfig(blocks=1, spatial_scale=1.0, aspect_ratio=[1.0, 1.0])
+    with pytest.raises(ValueError, match="leaves no context"):
+        sample_masks(GRID, whole, 2, np.random.default_rng(0))

@@ -1,0 +1,121 @@
+"""A killed run goes on as if it never was; a run with other settings starts anew; a failed write damages nothing."""
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from vjepa.errors import UserError
+from vjepa.training.loop import Run, StepResult
+from vjepa.training.schedule import WarmupStableDecay, linear, parameter_groups, update_ema
+
+
+class Toy:
+    """A regression whose data depend on the step alone; it can be told to die before a step."""
+
+    def __init__(self, folder: Path, identity: object = "a", dies_at: int = -1) -> None:
+        torch.manual_seed(0)
+        self.net, self.average = nn.Linear(3, 2), nn.Linear(3, 2)
+        self.dies_at = dies_at
+        optimizer = torch.optim.AdamW(parameter_groups([self.net], 0.1))
+        schedule = WarmupStableDecay(steps=20, warmup=3, cooldown=5, peak=0.1, final=0.001)
+        self.run = Run(folder, {"net": self.net, "average": self.average}, optimizer, schedule, identity, 2, 4)
+
+    def take_step(self, step: int) -> StepResult:
+        if step == self.dies_at:
+            raise KeyboardInterrupt
+        generator = torch.Generator().manual_seed(step)
+        x = torch.randn(8, 3, generator=generator)
+        return StepResult((self.net(x) - x[:, :2]).square().mean(), lambda: {"twice": 2.0 * step})
+
+    def train(self) -> "Toy":
+        self.run.train("toy", self.take_step, lambda step: update_ema(self.average, self.net, 0.9))
+        return self
+
+
+@pytest.mark.parametrize("dies_at", [3, 4, 11, 19])
+def test_a_killed_run_ends_where_a_straight_one_does(tmp_path, dies_at):
+    straight = Toy(tmp_path / "straight").train()
+    with pytest.raises(KeyboardInterrupt):
+        Toy(tmp_path / "killed", dies_at=dies_at).train()
+    resumed = Toy(tmp_path / "killed").train()
+    assert resumed.run.log == straight.run.log
+    for mine, theirs in ((resumed.net, straight.net), (resumed.average, straight.average)):
+        assert all(torch.equal(a, b) for a, b in zip(mine.parameters(), theirs.parameters(), strict=True))
+
+
+def test_a_resumed_run_does_not_repeat_steps_before_its_checkpoint(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        Toy(tmp_path, dies_at=11).train()
+    again = Toy(tmp_path, dies_at=5).train()  # step 5 lies before the checkpoint of step 8 and is not taken again
+    assert again.run.step == 20
+
+
+def test_a_checkpoint_of_other_settings_is_not_used(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        Toy(tmp_path, dies_at=11).train()
+    other = Toy(tmp_path, identity="b")
+    assert not other.run.resume() and other.run.step == 0
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        Toy(tmp_path, dies_at=11).train()
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(UserError, match=r"checkpoint\.pt is damaged; delete it"):
+        Toy(tmp_path).train()
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_with_its_step(tmp_path):
+    toy = Toy(tmp_path)
+    with pytest.raises(UserError, match="the loss is nan at step 0"):
+        toy.run.train("toy", lambda step: StepResult(toy.net.weight.sum() * float("nan"), dict), lambda step: None)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path):
+    """The operating system itself refuses to write past a limit, as a full disk does."""
+    with pytest.raises(KeyboardInterrupt):
+        Toy(tmp_path, dies_at=11).train()
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    code = (
+        "import resource, sys; sys.path[:0] = sys.argv[2:4]\n"
+        "from pathlib import Path; from test_loop import Toy; from vjepa.errors import UserError\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, (1000, {limit}))\n"
+        "try:\n    Toy(Path(sys.argv[1])).train()\n"
+        "except UserError as error:\n    print('clear:', error)\n"
+    )
+    here = Path(__file__).parent
+    command = [sys.executable, "-c", code, str(tmp_path), str(here), str(here.parents[1])]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "clear: can't write" in printed and "checkpoint.pt" in printed
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+def test_the_schedule_warms_up_stays_and_decays():
+    schedule = WarmupStableDecay(steps=100, warmup=10, cooldown=20, peak=1.0, final=0.1)
+    rates = [schedule.at(step) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1) and rates[9] == 1.0
+    assert set(rates[9:80]) == {1.0}
+    assert rates[99] == pytest.approx(0.1) and all(a > b for a, b in zip(rates[80:], rates[81:], strict=False))
+
+
+def test_phases_longer_than_the_run_are_refused():
+    with pytest.raises(ValueError, match="exceed 10 steps"):
+        WarmupStableDecay(steps=10, warmup=6, cooldown=6, peak=1.0, final=0.1)
+
+
+def test_linear_reaches_both_ends():
+    assert linear(0.9, 1.0, 0, 5) == 0.9 and linear(0.9, 1.0, 4, 5) == 1.0
+
+
+def test_biases_and_vectors_are_not_decayed():
+    groups = parameter_groups([nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3))], 0.5)
+    assert [p.ndim for p in groups[0]["params"]] == [2] and groups[0]["weight_decay"] == 0.5
+    assert len(groups[1]["params"]) == 3 and groups[1]["weight_decay"] == 0.0
