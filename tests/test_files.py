@@ -1,0 +1,50 @@
+"""A reader finds the old file or the new one, never half of one."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from vjepa.errors import UserError
+from vjepa.files import atomic_directory, atomic_path, sha256_of, write_json
+
+
+def test_an_error_while_writing_leaves_the_old_file_and_no_litter(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"x": 1})
+    with pytest.raises(RuntimeError), atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert json.loads(path.read_text()) == {"x": 1} and list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_while_filling_a_folder_leaves_the_old_one(tmp_path):
+    with atomic_directory(tmp_path / "d") as folder:
+        (folder / "a").write_text("old")
+    with pytest.raises(RuntimeError), atomic_directory(tmp_path / "d") as folder:
+        (folder / "b").write_text("half")
+        raise RuntimeError
+    assert [p.name for p in (tmp_path / "d").iterdir()] == ["a"] and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_new_folder_replaces_all_of_the_old_one(tmp_path):
+    for name in ("a", "b"):
+        with atomic_directory(tmp_path / "d") as folder:
+            (folder / name).write_text(name)
+    assert [p.name for p in (tmp_path / "d").iterdir()] == ["b"]
+
+
+def test_a_full_disk_is_one_clear_line():
+    with pytest.raises(UserError, match="can't write /dev/full/x"), atomic_path(Path("/dev/full/x")):
+        pass
+
+
+def test_json_refuses_what_it_cannot_hold(tmp_path):
+    with pytest.raises(ValueError):
+        write_json(tmp_path / "a.json", {"x": float("nan")})
+    assert not list(tmp_path.iterdir())
+
+
+def test_sha256_of_known_bytes(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert sha256_of(tmp_path / "a").startswith("ba7816bf8f01cfea")

@@ -1,0 +1,36 @@
+"""Intervals are Wilson's for rates and resample whole episodes for means."""
+
+import numpy as np
+import pytest
+
+from vjepa.statistics import mean, rate
+
+
+def test_a_rate_has_wilsons_interval():
+    found = rate([True] * 44 + [False] * 6)
+    assert found["value"] == 0.88 and found["n"] == 50
+    assert found["low"] == pytest.approx(0.762, abs=1e-3) and found["high"] == pytest.approx(0.944, abs=1e-3)
+
+
+def test_certain_outcomes_keep_an_interval():
+    assert rate([True] * 20)["low"] < 0.9 and rate([False] * 20)["high"] > 0.1
+
+
+def test_the_interval_of_a_mean_covers_the_truth_about_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    intervals = [mean(rng.normal(size=60)) for _ in range(200)]
+    covered = np.mean([i["low"] <= 0 <= i["high"] for i in intervals])
+    assert 0.90 <= covered <= 0.98
+
+
+def test_items_of_one_episode_count_as_one():
+    values = np.repeat(np.random.default_rng(0).normal(size=20), 50)
+    alone, grouped = mean(values), mean(values, np.repeat(np.arange(20), 50))
+    assert grouped["n"] == 20 and alone["value"] == grouped["value"]
+    assert grouped["high"] - grouped["low"] > 4 * (alone["high"] - alone["low"])
+
+
+@pytest.mark.parametrize("values", [[], [1.0, float("nan")]])
+def test_nothing_is_not_a_mean(values):
+    with pytest.raises(ValueError, match="at least one finite value"):
+        mean(values)
