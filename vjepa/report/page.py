@@ -1,0 +1,114 @@
+"""Puts the page together: `report/index.html`, self-contained, and `report/figure.png`, one picture for the README.
+
+Equal inputs give equal bytes: no time stamps, no random ids, nothing of the machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+
+from vjepa.config import AlignConfig, CurateConfig, EncoderConfig, PlanConfig, PosttrainConfig, PretrainConfig
+from vjepa.files import atomic_directory
+from vjepa.report import examples, sections
+from vjepa.report.examples import MaskPicture
+from vjepa.report.figure import save_figure
+from vjepa.report.inputs import Inputs
+from vjepa.report.quantities import quantities
+from vjepa.report.verdicts import PHRASES, compare, limits
+
+
+@dataclass
+class Settings:
+    """The settings that the page quotes."""
+
+    seed: int
+    curate: CurateConfig
+    encoder: EncoderConfig
+    pretrain: PretrainConfig
+    posttrain: PosttrainConfig
+    align: AlignConfig
+    plan: PlanConfig
+
+
+def write_report(
+    path: Path, inputs: Inputs, settings: Settings, clip: np.ndarray | None, masks: Sequence[MaskPicture]
+) -> None:
+    """Write the folder `path` with `index.html` and `figure.png`.
+
+    Args:
+        path: replaced as a whole once both files are complete.
+        inputs: metrics, plots and episodes.
+        settings: of the run.
+        clip: a held-out clip `uint8 [T, H, W, 3]` on which the masks are shown; None if no episode is long enough.
+        masks: what each mask generator leaves of it.
+    """
+    values = page_values(inputs, settings, clip, masks)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("vjepa.report"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    loader = environment.loader
+    assert loader is not None
+    style = Markup(loader.get_source(environment, "page.css")[0])  # our own file: goes in as it is
+    page = environment.get_template("page.html.j2").render(style=style, **values)
+    with atomic_directory(path) as folder:
+        (folder / "index.html").write_text(page, encoding="utf-8")
+        save_figure(folder / "figure.png", inputs.planned, values["tiles"])
+
+
+def page_values(
+    inputs: Inputs, settings: Settings, clip: np.ndarray | None, masks: Sequence[MaskPicture]
+) -> dict[str, Any]:
+    """Everything the template shows, by section."""
+    found = {stage: list(quantities(stage, values)) for stage, values in inputs.metrics.items()}
+    # planning first, as the chain's goal; data and export last
+    order = ("plan", "posttrain", "probe", "align", "pretrain", "export", "validate", "curate")
+    comparisons = [comparison for stage in order for comparison in compare(found[stage])]
+    encoder = settings.encoder
+    # half speed: at 8 frames a second a planned episode would be over in a second and a half
+    frame_ms = round(2000 / settings.curate.fps)
+    return {
+        "facts": run_facts(inputs, settings),
+        "tiles": sections.headline_tiles(comparisons),
+        "statements": sections.statements(comparisons),
+        "phrases": PHRASES,
+        "limits": limits(comparisons, settings.seed),
+        "panels": {stage: sections.panels(comparisons, stage) for stage in order},
+        "curves": sections.curves(inputs),
+        "mask_rows": [] if clip is None else examples.mask_rows(clip, masks, encoder.tubelet, encoder.patch),
+        "cards": examples.planned_cards(inputs.planned, frame_ms),
+        "energy": examples.energy_section(inputs.energy),
+        "answers": examples.answer_cards(inputs.answers, inputs.episodes, settings.align.frames, settings.align.stride),
+        "strips": examples.film_strips(inputs.episodes),
+        "data": sections.data_summary(inputs.manifest, inputs.quarantine),
+        "timings": sections.timing_rows(inputs.timings),
+        "appendix": sections.every_number([quantity for stage in found for quantity in found[stage]]),
+        "encoder": encoder,
+    }
+
+
+def run_facts(inputs: Inputs, settings: Settings) -> list[tuple[str, str]]:
+    """What ran, in a few words and numbers each."""
+    manifest, encoder, planner = inputs.manifest, settings.encoder, settings.plan.planner
+    hours = float(manifest["duration_s"].sum()) / 3600
+    length = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"
+    tasks = manifest["task"].nunique()
+    pretrain, posttrain = settings.pretrain, settings.posttrain
+    return [
+        ("Episodes", f"{len(manifest):,} of {tasks} {'task' if tasks == 1 else 'tasks'}, {length}"),
+        ("Encoder", f"{encoder.image_size} px, patch {encoder.patch}, width {encoder.width}, depth {encoder.depth}"),
+        ("Pretraining", f"{pretrain.steps:,} steps of {pretrain.batch_size} clips"),
+        ("World model", f"{posttrain.steps:,} steps of {posttrain.batch_size} windows"),
+        ("Planner", f"{planner.iterations} rounds of {planner.samples} actions, horizon {planner.horizon}"),
+        ("Seed", f"{settings.seed}, one training run"),
+    ]
