@@ -78,6 +78,7 @@ METRICS: dict[str, dict[str, Any]] = {
             "success": share(44, 50),
             "success_random": share(3, 50),
             "success_still": share(0, 50),
+            "success_expert": share(50, 50),
             "success_ever": share(48, 50),
             "success_ever_random": share(10, 50),
             "success_ever_still": share(0, 50),

@@ -71,6 +71,18 @@ def test_the_true_actions_rank_is_judged_by_chance() -> None:
     assert (good.verdict, bad.verdict) == ("beats", "unclear")
 
 
+def test_the_expert_is_a_reference_and_no_rival() -> None:
+    (comparison,) = compared(
+        "plan",
+        success=between(0.7, 0.8),
+        success_random=between(0.0, 0.1),
+        success_expert=between(0.9, 1.0),
+    )
+    assert comparison.verdict == "beats"
+    assert comparison.strongest is not None and comparison.strongest.suffix == "random"
+    assert [baseline.suffix for baseline in comparison.baselines] == ["random", "expert"]
+
+
 def test_a_baselines_name_without_its_quantity_stands_alone() -> None:
     (comparison,) = compared("x", task_accuracy_untrained=between(0.6, 0.7))
     assert comparison.baselines == ()

@@ -55,7 +55,7 @@ def mask_rows(clip: np.ndarray, masks: Sequence[MaskPicture], tubelet: int, patc
 
 
 def planned_cards(planned: PlannedEpisodes | None, frame_ms: int) -> list[Values]:
-    """The first four recorded episodes of the first benchmark and the first two of each other one."""
+    """The first recorded episodes of each benchmark: four of the first benchmark, two of each other one."""
     if planned is None:
         return []
     names = list(dict.fromkeys(str(name) for name in planned.names))

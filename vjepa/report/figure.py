@@ -55,7 +55,7 @@ def save_figure(path: Path, planned: PlannedEpisodes | None, tiles: Sequence[dic
             axis.set_axis_off()
         for axis, tile in zip(cells, tiles, strict=False):
             draw_tile(axis, tile)
-        figure.savefig(path, format="png", metadata={"Software": None})
+        figure.savefig(path, format="png")
 
 
 def draw_episode(axes: np.ndarray, planned: PlannedEpisodes, name: str, i: int) -> None:

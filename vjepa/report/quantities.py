@@ -25,6 +25,9 @@ BASELINES = {
     "still": "staying still",
 }
 
+# Stands beside a quantity like a baseline, but is no rival: what it reaches is what the goal image shows.
+REFERENCES = {"expert": "the expert that made the goal image"}
+
 LABELS = {
     "task_accuracy": "Which task a clip shows",
     "motion_accuracy": "Which way the hand moves",
@@ -86,8 +89,8 @@ def quantities(file: str, values: Mapping[str, Any], prefix: str = "") -> Iterat
 
 
 def baseline_suffix(name: str, names: set[str]) -> str | None:
-    """The suffix that makes `name` a baseline of another of `names`, or None."""
-    for suffix in BASELINES:
+    """The suffix that makes `name` a baseline or reference of another of `names`, or None."""
+    for suffix in (*BASELINES, *REFERENCES):
         if name.endswith(f"_{suffix}") and name.removesuffix(f"_{suffix}") in names:
             return suffix
     return None

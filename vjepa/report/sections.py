@@ -26,11 +26,9 @@ def headline_tiles(comparisons: Sequence[Comparison]) -> list[Values]:
     """One tile for each of the chain's main quantities; the first benchmark stands for planning."""
     tiles = []
     for last in HEADLINES:
-        found = next((c for c in comparisons if c.measured.last == last and c.baselines), None)
-        if found is None:
+        found = next((c for c in comparisons if c.measured.last == last and c.strongest), None)
+        if found is None or (against := found.strongest) is None:
             continue
-        against = found.strongest
-        assert against is not None
         tiles.append(
             {
                 "title": found.title,

@@ -13,6 +13,7 @@ from typing import Literal
 from vjepa.report.quantities import (
     BASELINES,
     CHANCE,
+    REFERENCES,
     Quantity,
     Unit,
     baseline_suffix,
@@ -37,7 +38,7 @@ SMALL_SAMPLE = 20
 
 @dataclass(frozen=True)
 class Baseline:
-    """A baseline of a measured quantity; `verdict` is the measured quantity's, None if no direction is better."""
+    """What stands beside a measured quantity; `verdict` is that quantity's, None if there is nothing to win or lose."""
 
     quantity: Quantity
     words: str
@@ -74,7 +75,8 @@ class Comparison:
     def strongest(self) -> Baseline | None:
         """The baseline that comes nearest to the measured quantity or passes it by most."""
         sign = -1 if better(self.measured.name) == "lower" else 1
-        return max(self.baselines, key=lambda baseline: sign * baseline.quantity.value, default=None)
+        rivals = [baseline for baseline in self.baselines if baseline.verdict]
+        return max(rivals, key=lambda baseline: sign * baseline.quantity.value, default=None)
 
     def against(self, suffix: str) -> Baseline | None:
         """The baseline with this suffix, if it was measured."""
@@ -100,11 +102,11 @@ def compare(quantities: Sequence[Quantity]) -> list[Comparison]:
     for name, measured in by_name.items():
         if baseline_suffix(name, set(by_name)):
             continue
-        baselines = [
-            Baseline(by_name[f"{name}_{suffix}"], words, suffix, judge(measured, by_name[f"{name}_{suffix}"]))
-            for suffix, words in BASELINES.items()
-            if f"{name}_{suffix}" in by_name
-        ]
+        baselines = []
+        for suffix, words in {**BASELINES, **REFERENCES}.items():
+            if (beside := by_name.get(f"{name}_{suffix}")) is not None:
+                verdict = judge(measured, beside) if suffix in BASELINES else None
+                baselines.append(Baseline(beside, words, suffix, verdict))
         if measured.last in CHANCE:
             chance = Quantity(measured.file, f"{name}_chance", CHANCE[measured.last])
             baselines.append(Baseline(chance, "chance", "chance", judge(measured, chance)))
