@@ -1,1 +1,1 @@
-"""Small programs around the chain that the Makefile calls; run them in the repository's folder as `python -m scripts.x`."""
+"""Small programs around the chain that the Makefile calls; run them in the repository's folder."""

@@ -1,7 +1,7 @@
 """Check what pip can't install: a library that MuJoCo can draw with, and room on the disk and in memory.
 
-Prints the value that MUJOCO_GL should have to standard output and everything else to standard error. A missing library is
-installed where that is possible without asking (root on a machine with apt); elsewhere the exact command is printed.
+Prints the value that MUJOCO_GL should have to standard output and everything else to standard error. A missing library
+is installed where that is possible without asking (root on a machine with apt); elsewhere the exact command is printed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ def drawing_backend() -> str | None:
 def draws(backend: str) -> bool:
     """Whether a fresh process can draw with `backend`; a broken driver may end the process that tries it."""
     environment = {**os.environ, "MUJOCO_GL": backend}
-    return subprocess.run([sys.executable, "-c", DRAW], env=environment, capture_output=True, check=False).returncode == 0
+    return (
+        subprocess.run([sys.executable, "-c", DRAW], env=environment, capture_output=True, check=False).returncode == 0
+    )
 
 
 def install_command() -> list[str] | None:
@@ -79,14 +81,14 @@ def main() -> None:
         console.print(f"[yellow]warning:[/] {warning}")
     backend = drawing_backend()
     command = install_command()
-    may_install = os.geteuid() == 0 and command is not None and command[0] == "apt-get" and "MUJOCO_GL" not in os.environ
-    if backend is None and may_install and command is not None:
+    chosen = os.environ.get("MUJOCO_GL")
+    if backend is None and command and command[0] == "apt-get" and os.geteuid() == 0 and not chosen:
         console.print(f"MuJoCo finds no library to draw with; installing one: {' '.join(command)}")
         backend = drawing_backend() if install(command) else None
     if backend is None:
-        what = f"MUJOCO_GL={os.environ['MUJOCO_GL']}" if "MUJOCO_GL" in os.environ else "neither EGL nor OSMesa"
+        what = f"with MUJOCO_GL={chosen}" if chosen else "with either of EGL and OSMesa"
         advice = f"install it with: sudo {' '.join(command)}" if command else "install Mesa's EGL library"
-        console.print(f"[bold red]MuJoCo can't draw here with {what}[/]: {advice}")
+        console.print(f"[bold red]MuJoCo can't draw here {what}[/]: {advice}")
         sys.exit(1)
     sys.stdout.write(f"{backend}\n")
 

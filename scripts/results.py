@@ -1,4 +1,4 @@
-"""What a run of the chain gave, as tables: every measured quantity beside its baselines, every stage's time and memory."""
+"""What a run of the chain gave, as tables: measured quantities beside their baselines, each stage's time and memory."""
 
 from __future__ import annotations
 
@@ -28,15 +28,16 @@ def comparisons(metrics: Path) -> list[Comparison]:
 
 def results_table(found: list[Comparison]) -> Table:
     """Results beside their baselines; colours say whether the 95 % intervals are apart."""
-    table = Table(box=box.SIMPLE_HEAD, title="Measured, beside its baselines, with 95 % intervals", title_justify="left")
+    title = "Measured, beside its baselines, with 95 % intervals"
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
     for column in ("stage", "what", "result", "n", "beside it"):
         table.add_column(column, justify="right" if column == "n" else "left")
     previous = ""
     for comparison in found:
         measured = comparison.measured
         beside = Text("\n").join(
-            Text(amount(baseline.quantity, comparison.unit), STYLES[baseline.verdict]).append(f"  {baseline.words}", "default")
-            for baseline in comparison.baselines
+            Text(amount(b.quantity, comparison.unit), STYLES[b.verdict]).append(f"  {b.words}", "default")
+            for b in comparison.baselines
         )
         stage = measured.file if measured.file != previous else ""
         result = Text(amount(measured, comparison.unit))
