@@ -18,13 +18,10 @@ from vjepa.config import (
 )
 from vjepa.data.clips import ClipSampler
 from vjepa.data.episode import Episode
-from vjepa.data.shards import load_episodes
 from vjepa.pretraining.masks import sample_masks
 from vjepa.report.examples import MaskPicture
 from vjepa.report.inputs import read_inputs
 from vjepa.report.page import Settings, write_report
-
-SHARDS = Path("data/shards")
 
 
 def run(
@@ -37,7 +34,7 @@ def run(
     plan: PlanConfig,
 ) -> None:
     """Read what the other stages left behind and write the folder `report`."""
-    inputs = read_inputs(Path("metrics"), Path("plots"), SHARDS, load_episodes(SHARDS, "test"))
+    inputs = read_inputs(Path("metrics"), Path("plots"), Path("data/shards"))
     settings = Settings(seed, curate, encoder, pretrain, posttrain, align, plan)
     clip = example_clip(inputs.episodes, pretrain)
     masks = mask_pictures(encoder, pretrain, seed) if clip is not None else []

@@ -15,6 +15,7 @@ import yaml
 from vjepa import config
 from vjepa.config import read_config
 from vjepa.data.episode import Episode
+from vjepa.data.shards import pack_episode, write_shards
 from vjepa.report.examples import MaskPicture
 from vjepa.report.inputs import Inputs, read_inputs
 from vjepa.report.page import Settings, write_report
@@ -112,11 +113,11 @@ def movie(frames: int, size: int, tint: int, end: tuple[float, float]) -> np.nda
     return np.stack([scene((0.25 + (end[0] - 0.25) * s, 0.3 + (end[1] - 0.3) * s), size, tint) for s in way])
 
 
-def make_episodes(size: int, count: int = 8, frames: int = 16) -> list[Episode]:
-    """Held-out episodes, one task after another."""
+def make_episodes(size: int, count: int = 24, frames: int = 16) -> list[Episode]:
+    """Episodes, one task after another."""
     made = []
     for i in range(count):
-        clip = movie(frames, size, 5 * i, (0.4 + 0.05 * i, 0.6))
+        clip = movie(frames, size, 2 * i, (0.4 + 0.02 * i, 0.6))
         states = np.linspace([0, 0, 0, 0, 0, 0, 0], [0.1, 0.2, -0.1, 0, 0, 0, 1], frames).astype(np.float32)
         made.append(Episode(f"made-{i:06d}", TASKS[i % len(TASKS)], clip, np.arange(frames) / 8, states))
     return made
@@ -124,12 +125,11 @@ def make_episodes(size: int, count: int = 8, frames: int = 16) -> list[Episode]:
 
 @dataclass
 class MadeUpRun:
-    """The folders of a made-up run; change `metrics` or delete files before `read`."""
+    """The folders of a made-up run: change `metrics` before `write`, files before `render`."""
 
     folder: Path
     metrics: dict[str, dict[str, Any]]
     settings: Settings
-    episodes: list[Episode]
 
     def write(self) -> None:
         """Write all files."""
@@ -153,7 +153,7 @@ class MadeUpRun:
         pd.DataFrame({"step": step, **posttrain}).to_csv(plots / "posttrain.csv", index=False)
         answers = []
         for i, (kind, right) in enumerate([("task", "close the drawer"), ("direction", "up"), ("order", "before")] * 4):
-            wrong, at = ("down" if kind == "direction" else "something else"), self.episodes[i % len(self.episodes)].key
+            wrong, at = ("down" if kind == "direction" else "something else"), f"made-{3 * (i % 8):06d}"
             answer = {
                 "key": at,
                 "task": TASKS[i % 4],
@@ -190,37 +190,32 @@ class MadeUpRun:
         self.write_shards()
 
     def write_shards(self) -> None:
-        """The manifest and the quarantine list; the tars themselves are not read by the report's library."""
-        shards = self.folder / "shards"
-        shards.mkdir()
-        rows = [
-            {
-                "key": f"made-{i:06d}",
-                "split": "test" if i % 5 == 0 else "train",
-                "task": TASKS[i % 4],
-                "duration_s": 1.9,
-            }
-            for i in range(60)
-        ]
-        pd.DataFrame(rows).to_parquet(shards / "manifest.parquet")
+        """Sixteen training and eight held-out episodes, and the quarantine list."""
+        shards = self.folder / "data" / "shards"
+        made = make_episodes(self.settings.encoder.image_size)
+        packed = [pack_episode(episode, "made", i, 8.0) for i, episode in enumerate(made)]
+        for i, episode in enumerate(packed):
+            episode.row["split"] = "test" if i % 3 == 0 else "train"
+        write_shards(shards, packed, episodes_per_shard=16)
         reasons = ["moves 0.011 m, less than 0.03", "moves 0.02 m, less than 0.03", "the video can't be decoded"]
         quarantine = [{"episode": i, "file": "x.mp4", "reason": reason} for i, reason in enumerate(reasons)]
         (shards / "quarantine.json").write_text(json.dumps(quarantine))
 
     def read(self) -> Inputs:
         """What the report reads of the files."""
-        return read_inputs(self.folder / "metrics", self.folder / "plots", self.folder / "shards", self.episodes)
+        return read_inputs(self.folder / "metrics", self.folder / "plots", self.folder / "data" / "shards")
 
-    def render(self, name: str = "report") -> str:
-        """Write the report into the folder `name` and return the page."""
+    def render(self, inputs: Inputs | None = None) -> str:
+        """Write the report of `inputs` (default: all files) and return the page."""
+        inputs = self.read() if inputs is None else inputs
         pretrain, encoder = self.settings.pretrain, self.settings.encoder
         side = encoder.image_size // encoder.patch
         grid = (pretrain.frames // encoder.tubelet, side, side)
         context = np.flatnonzero(np.broadcast_to(np.random.default_rng(1).random((side, side)) < 0.3, grid))
         masks = [MaskPicture(words, context, int(np.prod(grid))) for words in ("8 blocks of 15 %", "2 blocks of 70 %")]
-        clip = self.episodes[0].frames[: pretrain.frames] if self.episodes else None
-        write_report(self.folder / name, self.read(), self.settings, clip, masks)
-        return (self.folder / name / "index.html").read_text(encoding="utf-8")
+        clip = inputs.episodes[0].frames[: pretrain.frames] if inputs.episodes else None
+        write_report(self.folder / "report", inputs, self.settings, clip, masks)
+        return (self.folder / "report" / "index.html").read_text(encoding="utf-8")
 
 
 def make_run(folder: Path) -> MadeUpRun:
@@ -228,4 +223,4 @@ def make_run(folder: Path) -> MadeUpRun:
     params = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
     typed: dict[str, Any] = {name: read_config(cls, params[name], name) for name, cls in SECTIONS.items()}
     settings = Settings(seed=params["seed"], **typed)
-    return MadeUpRun(folder, copy.deepcopy(METRICS), settings, make_episodes(settings.encoder.image_size))
+    return MadeUpRun(folder, copy.deepcopy(METRICS), settings)

@@ -106,13 +106,13 @@ def energy_section(energy: EnergyLandscape | None) -> Values:
 
 
 def answer_cards(answers: Sequence[Values], episodes: Sequence[Episode], frames: int, stride: int) -> list[Values]:
-    """The first three recorded questions of each kind, with four frames of the clip that they are about."""
+    """The first two recorded questions of each kind, with four frames of the clip that they are about."""
     by_key = {episode.key: episode for episode in episodes}
     taken: Counter[str] = Counter()
     cards = []
     for answer in answers:
         taken[answer["kind"]] += 1
-        if taken[answer["kind"]] > 3 or answer["key"] not in by_key:
+        if taken[answer["kind"]] > 2 or answer["key"] not in by_key:
             continue
         clip = by_key[answer["key"]].frames[answer["start"] :][: (frames - 1) * stride + 1 : stride]
         texts = {name: str(answer[name]).strip() for name in ("question", "answer", "predicted", "blind")}

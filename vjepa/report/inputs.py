@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from vjepa.data.episode import Episode
+from vjepa.data.shards import load_episodes, read_manifest
 from vjepa.errors import DataError, UserError
 
 METRICS = ("curate", "validate", "pretrain", "posttrain", "probe", "align", "export", "plan")
@@ -78,8 +79,8 @@ class Inputs:
     episodes: list[Episode]
 
 
-def read_inputs(metrics: Path, plots: Path, shards: Path, episodes: list[Episode]) -> Inputs:
-    """Read the folders `metrics/`, `plots/` and `data/shards/`; `episodes` are those of the held-out split.
+def read_inputs(metrics: Path, plots: Path, shards: Path) -> Inputs:
+    """Read the folders `metrics/`, `plots/` and `data/shards/`.
 
     Raises:
         UserError: a metrics file or the manifest is missing, or a file can't be read; the message names it.
@@ -99,9 +100,9 @@ def read_inputs(metrics: Path, plots: Path, shards: Path, episodes: list[Episode
         answers=read_json(answers) if answers.is_file() else [],
         planned=PlannedEpisodes(**planned) if planned and len(planned["frames"]) else None,
         energy=EnergyLandscape(**{**energy, "key": str(energy["key"])}) if energy else None,
-        manifest=read_manifest(shards / "manifest.parquet"),
+        manifest=read_manifest(shards),
         quarantine=read_json(quarantine) if quarantine.is_file() else [],
-        episodes=sorted(episodes, key=lambda episode: episode.key),
+        episodes=sorted(load_episodes(shards, "test"), key=lambda episode: episode.key),
     )
 
 
@@ -124,13 +125,6 @@ def read_curve(path: Path) -> pd.DataFrame:
     if "step" not in curve:
         raise UserError(f"{path} has no column 'step': run the stage {path.stem} again (dvc repro {path.stem})")
     return curve
-
-
-def read_manifest(path: Path) -> pd.DataFrame:
-    """The shards' manifest, one row an episode, sorted by key."""
-    if not path.is_file():
-        raise UserError(f"{path} is missing: run the stage curate first (dvc repro curate)")
-    return pd.read_parquet(path).sort_values("key", ignore_index=True)
 
 
 def arrays(path: Path, names: tuple[str, ...]) -> Mapping[str, Any]:
