@@ -1,0 +1,46 @@
+"""Episodes of data/raw to WebDataset shards with a manifest; what is left out is listed with the reason."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from stages.runner import main
+from vjepa.config import CurateConfig
+from vjepa.data import curation
+from vjepa.errors import DataError
+from vjepa.files import atomic_directory, write_json
+
+RAW = Path("data/raw")
+SHARDS = Path("data/shards")
+METRICS = Path("metrics/curate.json")
+
+
+def run(curate: CurateConfig) -> None:
+    """Curate all episodes, in as many processes as there are cores."""
+    if not RAW.exists():
+        raise DataError(f"{RAW} is missing: put a LeRobot v3.0 data set there, or make one with `dvc repro collect`")
+    columns = (TextColumn("curate"), BarColumn(), MofNCompleteColumn(), TextColumn("episodes"), TimeRemainingColumn())
+    console = Console(stderr=True, soft_wrap=True)
+    with Progress(*columns, console=console) as progress, atomic_directory(SHARDS) as folder:
+        bar = progress.add_task("curate", total=None)
+        counts = curation.curate(
+            RAW,
+            folder,
+            curate,
+            workers=os.cpu_count() or 1,
+            progress=lambda done, total: progress.update(bar, completed=done, total=total),
+        )
+    write_json(METRICS, counts)
+    left_out = sum(counts["quarantined"].values())
+    console.print(
+        f"{counts['episodes_train']} episodes to train on, {counts['episodes_test']} held out, {left_out} left out"
+        + (f" (see {SHARDS / curation.QUARANTINE})" if left_out else "")
+    )
+
+
+if __name__ == "__main__":
+    main(run)

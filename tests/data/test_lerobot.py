@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_lerobot import CAMERA, STATE, recording, truncate, write_lerobot
+
+from vjepa.data.lerobot import EpisodeError, RawEpisode, nearest_rows, open_dataset
+from vjepa.errors import DataError
+
+
+def read(path: Path, episode: int, fps: float | None = None) -> RawEpisode:
+    dataset = open_dataset(path)
+    return dataset.read(dataset.episodes[episode], CAMERA, STATE, fps)
+
+
+def brightness(frames: np.ndarray) -> np.ndarray:
+    return frames.astype(float).mean((1, 2, 3))
+
+
+def test_every_episode_has_its_own_rows_and_frames(tmp_path: Path) -> None:
+    recordings = [recording(seed, length=8 + seed) for seed in range(5)]
+    write_lerobot(tmp_path / "raw", recordings, per_file=2)
+    dataset = open_dataset(tmp_path / "raw")
+    assert [entry.index for entry in dataset.episodes] == [0, 1, 2, 3, 4]  # they stand in three index files
+    for entry, made in zip(dataset.episodes, recordings, strict=True):
+        episode = dataset.read(entry, CAMERA, STATE)
+        assert (episode.states == made.states).all()
+        assert np.abs(brightness(episode.frames) - brightness(made.frames)).max() < 1
+        assert episode.times == pytest.approx(np.arange(len(made.states)) / 10, abs=1e-6)
+        assert episode.task == "reach the red square"
+
+
+def test_frames_are_chosen_by_time(tmp_path: Path) -> None:
+    recordings = [recording(seed) for seed in range(2)]
+    write_lerobot(tmp_path / "raw", recordings)
+    episode = read(tmp_path / "raw", 1, fps=2.5)
+    assert (episode.states == recordings[1].states[::4]).all()
+    assert np.abs(brightness(episode.frames) - brightness(recordings[1].frames[::4])).max() < 1
+    assert episode.times == pytest.approx([0, 0.4, 0.8, 1.2], abs=1e-6)
+
+
+def test_rates_that_do_not_divide_take_the_nearest_rows() -> None:
+    assert nearest_rows(np.arange(16) / 15, 4).tolist() == [0, 4, 7, 11, 15]  # 7.5 is due
+    assert nearest_rows(5 + np.arange(16, dtype=np.float32).astype(float) / 15, 15).tolist() == list(range(16))
+    assert nearest_rows(np.array([3.0]), 8).tolist() == [0]
+
+
+def test_the_fingerprint_does_not_hang_on_the_rate_or_the_number(tmp_path: Path) -> None:
+    write_lerobot(tmp_path / "raw", [recording(0), recording(1)])
+    write_lerobot(tmp_path / "moved", [recording(1)], numbers=[17])
+    here, there = read(tmp_path / "raw", 1, fps=5), read(tmp_path / "moved", 0)
+    assert here.fingerprint == there.fingerprint
+    assert here.fingerprint != read(tmp_path / "raw", 0).fingerprint
+
+
+def test_rows_in_the_file_beside_the_stated_one_are_found(tmp_path: Path) -> None:
+    recordings = [recording(seed) for seed in range(4)]
+    write_lerobot(tmp_path / "raw", recordings, changed_rows={1: {"data/file_index": 1}, 2: {"data/file_index": 0}})
+    for number in (1, 2):
+        assert (read(tmp_path / "raw", number).states == recordings[number].states).all()
+
+
+@pytest.mark.parametrize(
+    ("changed", "kind", "detail"),
+    [
+        ({"length": 15}, "unreadable", "16 rows of the 15"),
+        ({"data/file_index": None}, "unreadable", "entry in meta/episodes can't be used"),
+        ({"data/file_index": 7}, "unreadable", r"part-00-07\.parquet"),
+        ({f"videos/{CAMERA}/file_index": 7}, "unreadable", "No such file"),
+        ({f"videos/{CAMERA}/from_timestamp": float("nan")}, "unreadable", "its span in"),
+        (
+            {f"videos/{CAMERA}/from_timestamp": 2.0, f"videos/{CAMERA}/to_timestamp": 3.6},
+            "missing frames",
+            r"due at 3\.500 s, its video ends at 3\.200 s",
+        ),
+        ({f"videos/{CAMERA}/to_timestamp": 2.4}, "missing frames", r"ends at 2\.400 s"),
+    ],
+)
+def test_an_index_that_contradicts_the_files_is_an_error_of_that_episode(
+    tmp_path: Path, changed: dict[str, float], kind: str, detail: str
+) -> None:
+    write_lerobot(tmp_path / "raw", [recording(0), recording(1)], changed_rows={1: changed})
+    read(tmp_path / "raw", 0)
+    with pytest.raises(EpisodeError, match=detail) as caught:
+        read(tmp_path / "raw", 1)
+    assert caught.value.kind == kind
+
+
+def test_a_number_given_twice_is_an_error_of_that_episode(tmp_path: Path) -> None:
+    write_lerobot(tmp_path / "raw", [recording(0), recording(1), recording(2)], numbers=[4, 5, 4])
+    assert read(tmp_path / "raw", 1).index == 5
+    with pytest.raises(EpisodeError, match="gives its number twice"):
+        read(tmp_path / "raw", 0)
+
+
+def test_a_damaged_file_spoils_only_its_own_episodes(tmp_path: Path) -> None:
+    write_lerobot(tmp_path / "raw", [recording(seed) for seed in range(6)])
+    truncate(tmp_path / f"raw/films/{CAMERA}/part-00-00.mp4")
+    truncate(tmp_path / "raw/rows/part-00-01.parquet")
+    for number in range(4):
+        with pytest.raises(EpisodeError, match="unreadable"):
+            read(tmp_path / "raw", number)
+    assert len(read(tmp_path / "raw", 4).frames) == 16
+
+
+@pytest.mark.parametrize("shift", [np.r_[np.zeros(8), np.ones(8)], np.r_[np.zeros(15), np.nan], np.full(16, 30.0)])
+def test_time_stamps_off_their_grid_are_an_error(tmp_path: Path, shift: np.ndarray) -> None:
+    spoiled = replace(recording(0), columns={"timestamp": np.arange(16) / 10 + shift})
+    write_lerobot(tmp_path / "raw", [spoiled])
+    with pytest.raises(EpisodeError, match=r"time stamps off: row \d+ says (nan|\d+\.\d+) s, \d+\.\d+ s is due"):
+        read(tmp_path / "raw", 0)
+
+
+def test_what_the_data_set_lacks_is_said_with_what_it_has(tmp_path: Path) -> None:
+    dataset = open_dataset(write_lerobot(tmp_path / "raw", [recording(0)]))
+    with pytest.raises(DataError, match=f"no video 'wrist'; it has {CAMERA}"):
+        dataset.require("wrist", STATE, 5)
+    with pytest.raises(DataError, match=f"no column 'joints'; it has {STATE}"):
+        dataset.require(CAMERA, "joints", 5)
+    with pytest.raises(DataError, match="has 10 frames a second, 15 are wanted"):
+        dataset.require(CAMERA, STATE, 15)
+
+
+def test_folders_that_are_no_data_set_are_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere is missing or no LeRobot data set"):
+        open_dataset(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="holds no episodes"):
+        open_dataset(write_lerobot(tmp_path / "empty", []))
+    info = write_lerobot(tmp_path / "old", [recording(0)]) / "meta/info.json"
+    info.write_text(json.dumps(json.loads(info.read_text()) | {"codebase_version": "v1.6"}))
+    with pytest.raises(DataError, match=r"LeRobot v1\.6 can't be read yet; known are v3\.0"):
+        open_dataset(tmp_path / "old")
+    info.write_text("{")
+    with pytest.raises(DataError, match=r"info\.json can't be used"):
+        open_dataset(tmp_path / "old")

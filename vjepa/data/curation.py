@@ -1,0 +1,186 @@
+"""From a raw data set to shards: which episodes are used, in which split, and why others are not.
+
+The split of an episode hangs on its own states alone, so it stays where it is when episodes are added, moved or encoded
+anew. Near-duplicates share a split: that of the member with the smallest hash.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from vjepa.config import CurateConfig
+from vjepa.data.duplicates import near_duplicates, perceptual_hashes
+from vjepa.data.episode import STATE_NAMES, Episode
+from vjepa.data.lerobot import EpisodeError, LeRobotDataset, open_dataset
+from vjepa.data.lerobot_index import EpisodeEntry
+from vjepa.data.shards import PackedEpisode, pack_episode, write_shards
+from vjepa.errors import DataError, UserError
+from vjepa.imaging import square_resize
+
+QUARANTINE = "quarantine.json"
+KINDS = ("unreadable", "missing frames", "time stamps off", "NaN state", "too short", "motionless")
+"""Why an episode may be left out."""
+
+
+@dataclass
+class Examined:
+    """An episode that can be used; its tar blocks wait in the file `blocks`."""
+
+    row: dict[str, Any]
+    blocks: Path
+    fingerprint: str
+    hashes: np.ndarray
+
+
+@dataclass
+class Rejected:
+    """An episode that is left out."""
+
+    episode: int
+    file: str
+    kind: str
+    reason: str
+
+
+def curate(
+    raw: Path, out: Path, config: CurateConfig, workers: int = 1, progress: Callable[[int, int], None] | None = None
+) -> dict[str, Any]:
+    """Write the episodes of the LeRobot data set `raw` as shards, manifest and quarantine list into the folder `out`.
+
+    Args:
+        raw: the data set's folder; nothing else is read.
+        out: an empty folder.
+        config: what to take and what to leave out.
+        workers: processes; the result does not depend on their number.
+        progress: called with the number of episodes done and of all, after each one.
+
+    Returns:
+        Counts: episodes read, kept, in each split, near-duplicates, quarantined by kind.
+
+    Raises:
+        DataError: the data set is missing, empty, lacks what the settings name, or no episode can be used.
+    """
+    dataset = open_and_check(raw, config)
+    kept: list[Examined] = []
+    rejected: list[Rejected] = []
+    with TemporaryDirectory(dir=out, prefix=".spool") as spool:
+        for done, result in enumerate(examine_all(dataset, config, Path(spool), workers), 1):
+            if isinstance(result, Examined):
+                kept.append(result)
+            else:
+                rejected.append(result)
+            if progress is not None:
+                progress(done, len(dataset.episodes))
+        if not kept:
+            raise DataError(
+                f"{raw}: none of {len(rejected)} episodes can be used; the first, {rejected[0].episode}, "
+                f"is left out since {rejected[0].reason}"
+            )
+        assign_splits(kept, config)
+        packed = (PackedEpisode(episode.row, episode.blocks.read_bytes()) for episode in kept)
+        manifest = write_shards(out, packed, config.episodes_per_shard)
+    quarantine = [{"episode": item.episode, "file": item.file, "reason": item.reason} for item in rejected]
+    (out / QUARANTINE).write_text(json.dumps(quarantine, indent=2) + "\n")
+    kinds = Counter(item.kind for item in rejected)
+    return {
+        "episodes_read": len(dataset.episodes),
+        "episodes_kept": len(kept),
+        "episodes_train": int((manifest["split"] == "train").sum()),
+        "episodes_test": int((manifest["split"] == "test").sum()),
+        "near_duplicates": len(kept) - manifest["group"].nunique(),
+        "frames": int(manifest["frames"].sum()),
+        "quarantined": {kind.replace(" ", "_").lower(): kinds[kind] for kind in KINDS},
+    }
+
+
+def open_and_check(raw: Path, config: CurateConfig) -> LeRobotDataset:
+    """Open a data set and see that it has what the settings name."""
+    if config.image_size < 2 or config.image_size % 2:
+        raise UserError(f"curate.image_size must be an even number of pixels, not {config.image_size}")
+    dataset = open_dataset(raw)
+    dataset.require(config.camera, config.state, config.fps)
+    shape = list(dataset.features[config.state].get("shape", []))
+    if shape != [len(STATE_NAMES)]:
+        needed = f"{len(STATE_NAMES)} values are needed: {', '.join(STATE_NAMES)}"
+        raise DataError(f"{raw}: the column {config.state!r} has the shape {shape}, {needed}")
+    return dataset
+
+
+def examine_all(
+    dataset: LeRobotDataset, config: CurateConfig, spool: Path, workers: int
+) -> Iterator[Examined | Rejected]:
+    """Examine every episode, in order; in `workers` processes if more than one."""
+    if workers == 1:
+        for entry in dataset.episodes:
+            yield examine(dataset, entry, config, spool)
+        dataset.close()
+        return
+    # Spawned, since a fork would inherit the threads of Arrow and of the progress bar in an unknown state.
+    with ProcessPoolExecutor(workers, get_context("spawn"), start_worker, (dataset.path, config, spool)) as pool:
+        yield from pool.map(examine_in_worker, range(len(dataset.episodes)), chunksize=16)
+
+
+def start_worker(raw: Path, config: CurateConfig, spool: Path) -> None:
+    """Open the data set once in each process."""
+    global _worker
+    _worker = open_dataset(raw), config, spool
+
+
+def examine_in_worker(place: int) -> Examined | Rejected:
+    """Examine the episode at `place` in the index."""
+    dataset, config, spool = _worker
+    return examine(dataset, dataset.episodes[place], config, spool)
+
+
+_worker: tuple[LeRobotDataset, CurateConfig, Path]
+
+
+def examine(dataset: LeRobotDataset, entry: EpisodeEntry, config: CurateConfig, spool: Path) -> Examined | Rejected:
+    """Read, check, resize, hash and pack one episode."""
+    try:
+        raw = dataset.read(entry, config.camera, config.state, config.fps)
+        if not np.isfinite(raw.states).all():
+            row, column = np.argwhere(~np.isfinite(raw.states))[0]
+            raise EpisodeError("NaN state", entry.data_file, f"{STATE_NAMES[column]} at {raw.times[row]:.3f} s")
+        if len(raw.frames) < config.min_frames:
+            raise EpisodeError("too short", entry.data_file, f"{len(raw.frames)} frames at {config.fps:g} a second")
+        source = re.sub(r"[^a-z0-9]+", "-", dataset.robot.lower()).strip("-") or "raw"
+        frames = square_resize(raw.frames, config.image_size)
+        episode = Episode(f"{source}-{raw.index:06d}", raw.task, frames, raw.times, raw.states)
+        packed = pack_episode(episode, source, raw.index, config.fps)
+        if packed.row["motion_m"] < config.min_motion:
+            raise EpisodeError("motionless", entry.data_file, f"the hand moves {packed.row['motion_m']:.3f} m in all")
+    except EpisodeError as error:
+        return Rejected(entry.index, error.file.relative_to(dataset.path).as_posix(), error.kind, str(error))
+    blocks = spool / f"{raw.index}"
+    blocks.write_bytes(packed.blocks)
+    return Examined(packed.row, blocks, raw.fingerprint, perceptual_hashes(raw.frames))
+
+
+def assign_splits(episodes: list[Examined], config: CurateConfig) -> None:
+    """Set `split` and `group` in the rows: near-duplicates share both, whatever their order."""
+    labels = near_duplicates(np.stack([episode.hashes for episode in episodes]), config.duplicate_distance)
+    groups: dict[int, list[Examined]] = {}
+    for label, episode in zip(labels, episodes, strict=True):
+        groups.setdefault(int(label), []).append(episode)
+    for members in groups.values():
+        first = min(members, key=lambda member: (member.fingerprint, member.row["key"]))
+        for member in members:
+            member.row["group"] = first.row["key"]
+            member.row["split"] = split_of(first.fingerprint, config.test_share)
+
+
+def split_of(fingerprint: str, test_share: float) -> str:
+    """The split of an episode: its hash, read as a fraction of all hashes, is in the test share or not."""
+    return "test" if int(fingerprint[:16], 16) / 2**64 < test_share else "train"
