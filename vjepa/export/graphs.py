@@ -88,7 +88,7 @@ def export_graph(
     """Trace one graph; all inputs share the `dynamic` dimensions."""
     try:
         with quiet(), torch.no_grad():
-            torch.onnx.export(
+            program = torch.onnx.export(
                 graph.eval(),
                 tuple(inputs.values()),
                 path,
@@ -103,3 +103,6 @@ def export_graph(
     except (torch.onnx.errors.OnnxExporterError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"can't export {path.name} with export.opset {opset}: {reason}") from error
+    written = program.model.opset_imports[""]
+    if written != opset:  # the exporter keeps its own and goes on when it can't convert
+        raise UserError(f"can't export {path.name} with export.opset {opset}: the exporter gives {written}")

@@ -23,7 +23,7 @@ from vjepa.planning.closed_loop import (
     still_policy,
 )
 from vjepa.planning.cross_entropy import CrossEntropyPlanner, Plan, Trace
-from vjepa.planning.offline import OfflineOutcome, OfflineStep, energy_landscape, evaluate_step
+from vjepa.planning.offline import OfflineOutcome, OfflineStep, evaluate_step
 from vjepa.planning.world_model import WorldModel, energy
 
 __all__ = [
@@ -39,7 +39,6 @@ __all__ = [
     "Trace",
     "WorldModel",
     "energy",
-    "energy_landscape",
     "evaluate_step",
     "plan_episode",
     "planning_policy",

@@ -29,14 +29,25 @@ class Environment(Protocol):
     def step(self, action: np.ndarray) -> tuple[dict[str, Any], Any, bool, bool, dict[str, Any]]:
         """Observation, reward, terminated, truncated, info."""
 
+    def close(self) -> None:
+        """Let go of the renderer or the robot."""
+
 
 @dataclass(frozen=True)
 class Scene:
-    """An episode to be solved: the environment, its goal image, and the robot's state in that image."""
+    """An episode to be solved.
+
+    Attributes:
+        env: the environment.
+        goal_image: `uint8 [H, W, 3]`.
+        goal_state: `float32 [S]`, the robot's state in that image.
+        goal_success: whether the environment counts what the image shows as success.
+    """
 
     env: Environment
     goal_image: np.ndarray
     goal_state: np.ndarray
+    goal_success: bool
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from vjepa.errors import UserError
 from vjepa.planning.cross_entropy import CrossEntropyPlanner
 from vjepa.planning.world_model import WorldModel, energy
+
+MIN_MOVE_M = 0.02
+"""Steps that move less are not asked about: their two frames hardly show which way."""
+GRID = 21
+"""Displacements on each axis of the energy landscape."""
 
 
 @dataclass(frozen=True)
@@ -15,12 +22,14 @@ class OfflineStep:
     """One step of a recorded episode; the later frame is the goal.
 
     Attributes:
+        key: of the episode.
         frame: `uint8 [H, W, 3]`.
         state: `float32 [S]`.
         next_frame: `uint8 [H, W, 3]`.
         action: `float32 [A]`, what really happened between the two.
     """
 
+    key: str
     frame: np.ndarray
     state: np.ndarray
     next_frame: np.ndarray
@@ -35,15 +44,27 @@ class OfflineOutcome:
         true_action_rank: share of random actions with a lower energy than the true one: 0 is best, 0.5 is chance.
         direction_error_deg: angle between the planned and the true displacement.
         direction_error_deg_random: the same for random actions, their mean.
-        action_error_m: distance between the planned and the true displacement.
-        action_error_m_still: length of the true displacement, which is the error of planning to stay.
+        action_error_cm: distance between the planned and the true displacement.
+        action_error_cm_still: length of the true displacement, which is the error of planning to stay.
     """
 
     true_action_rank: float
     direction_error_deg: float
     direction_error_deg_random: float
-    action_error_m: float
-    action_error_m_still: float
+    action_error_cm: float
+    action_error_cm_still: float
+
+
+def choose_steps(steps: Iterable[OfflineStep], planned: np.ndarray, count: int, seed: int) -> list[OfflineStep]:
+    """Draw up to `count` of the steps whose `planned` columns move at least 2 cm.
+
+    Raises:
+        UserError: there is none.
+    """
+    clear = [step for step in steps if np.linalg.norm(step.action[planned]) >= MIN_MOVE_M]
+    if not clear:
+        raise UserError(f"no held-out step moves the hand by {MIN_MOVE_M} m, so there is no action to look for")
+    return [clear[i] for i in np.random.default_rng(seed).permutation(len(clear))[:count]]
 
 
 def angles_deg(moves: np.ndarray, true: np.ndarray) -> np.ndarray:
@@ -54,7 +75,7 @@ def angles_deg(moves: np.ndarray, true: np.ndarray) -> np.ndarray:
 
 
 def evaluate_step(
-    model: WorldModel, planner: CrossEntropyPlanner, step: OfflineStep, random_actions: int, seed: int
+    model: WorldModel, step: OfflineStep, planner: CrossEntropyPlanner, random_actions: int, seed: int
 ) -> OfflineOutcome:
     """Look for the action between two recorded frames.
 
@@ -77,25 +98,35 @@ def evaluate_step(
         true_action_rank=float((others < true_energy).mean() + 0.5 * (others == true_energy).mean()),
         direction_error_deg=float(angles_deg(move[None], true_move)[0]),
         direction_error_deg_random=float(angles_deg(random_moves, true_move).mean()),
-        action_error_m=float(np.linalg.norm(move - true_move)),
-        action_error_m_still=float(np.linalg.norm(true_move)),
+        action_error_cm=float(np.linalg.norm(move - true_move)) * 100,
+        action_error_cm_still=float(np.linalg.norm(true_move)) * 100,
     )
 
 
-def energy_landscape(model: WorldModel, step: OfflineStep, offsets: np.ndarray) -> np.ndarray:
-    """Energy over displacements on the first two planned axes, the true action elsewhere.
+def energy_landscape(model: WorldModel, steps: Sequence[OfflineStep], max_move: float) -> dict[str, np.ndarray]:
+    """Energy over displacements on the first two planned axes around the step that moves furthest on them.
 
-    Args:
-        model: the world model.
-        step: the recorded step.
-        offsets: `float [G]`, displacements on each axis, in m.
+    The step is chosen for its length among those inside the planner's box, never for how well it is solved. Its other
+    columns keep the true action's values.
 
     Returns:
-        `float32 [G, G]`, the first axis along the rows.
+        `offsets_m` `float32 [G]`, `energy` `float32 [G, G]` (first axis along the rows), `true_action` `float32 [A]`,
+        `start` and `goal` `uint8 [H, W, 3]`, and the episode's `key`.
     """
+    axes = model.planned[:2]
+    inside = [step for step in steps if (np.abs(step.action[axes]) <= max_move).all()]
+    step = max(inside or steps, key=lambda step: float(np.linalg.norm(step.action[axes])))
     latents, goal = model.encode(np.stack([step.frame, step.next_frame]))
-    first, second = np.meshgrid(offsets, offsets, indexing="ij")
-    actions = np.repeat(step.action[None, None], first.size, axis=0)
-    actions[:, 0, model.planned[0]] = first.ravel()
-    actions[:, 0, model.planned[1]] = second.ravel()
-    return energy(model.rollout(latents, step.state, actions), goal).reshape(first.shape).astype(np.float32)
+    offsets = np.linspace(-max_move, max_move, GRID)
+    grid = np.stack(np.meshgrid(offsets, offsets, indexing="ij"), axis=-1).reshape(-1, 2)
+    actions = np.repeat(step.action[None, None], len(grid), axis=0)
+    actions[:, 0, axes] = grid
+    energies = energy(model.rollout(latents, step.state, actions), goal)
+    return {
+        "offsets_m": offsets.astype(np.float32),
+        "energy": energies.reshape(GRID, GRID).astype(np.float32),
+        "true_action": step.action,
+        "start": step.frame,
+        "goal": step.next_frame,
+        "key": np.array(step.key),
+    }

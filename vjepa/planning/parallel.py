@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import cache
 from multiprocessing import get_context
@@ -30,8 +30,8 @@ def _call(function: Callable[[WorldModel, Job], Result], folder: Path, job: Job)
 
 def run_jobs(
     function: Callable[[WorldModel, Job], Result], jobs: Sequence[Job], folder: Path, workers: int
-) -> Iterator[tuple[int, Result]]:
-    """Call `function(model, job)` for every job and yield the job's index with its result, as they finish.
+) -> Iterator[Result]:
+    """Call `function(model, job)` for every job and yield the results in the order of the jobs.
 
     Args:
         function: of a module's top level, since it travels to the processes by name; results must not depend on which
@@ -46,9 +46,9 @@ def run_jobs(
     # Spawned, not forked: the renderer and ONNX Runtime have threads that do not survive a fork.
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
     try:
-        index_of = {pool.submit(_call, function, folder, job): index for index, job in enumerate(jobs)}
-        for future in as_completed(index_of):
-            yield index_of[future], future.result()
+        futures = [pool.submit(_call, function, folder, job) for job in jobs]
+        for future in futures:
+            yield future.result()
     except BrokenProcessPool as error:
         raise UserError("a planning process was killed (out of memory?): set plan.workers lower") from error
     finally:

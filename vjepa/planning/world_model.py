@@ -59,6 +59,9 @@ class WorldModel:
         Returns:
             `float32 [B, N, D]`.
         """
+        names = self.bundle.state_names
+        if state.shape != (len(names),):
+            raise ValueError(f"expected a state of {', '.join(names)}, not of shape {state.shape}")
         batch, horizon = actions.shape[:2]
         seen = np.broadcast_to(latents, (batch, 1, *latents.shape))
         states = np.broadcast_to(state, (batch, 1, *state.shape))

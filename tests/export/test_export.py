@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vjepa.config import ExportConfig
+from vjepa.data.episode import Episode
+from vjepa.errors import UserError
+from vjepa.export import bundle as export_bundle
+from vjepa.export.bundle import git_revision, write_bundle
+from vjepa.export.graphs import export_graph
+from vjepa.export.parity import measure_parity
+from vjepa.nn.encoder import VisionTransformer
+from vjepa.planning import Bundle
+from vjepa.planning import WorldModel as Planned
+from vjepa.posttraining.world_model import WorldModel
+
+CONFIG = ExportConfig(opset=18, parity_samples=5, max_abs_error=1e-4)
+SIZE = 16
+
+
+def world_model(states: int = 7) -> WorldModel:
+    """A tiny world model whose every part matters: random statistics, and a predictor that changes the latents."""
+    torch.manual_seed(0)
+    encoder = VisionTransformer(image_size=SIZE, patch=4, tubelet=2, width=24, depth=1, heads=2, mlp_ratio=2.0)
+    model = WorldModel(encoder, 2, states, states, width=24, depth=1, heads=2, max_context=3).eval()
+    model.fit_statistics(torch.randn(9, 4, 24), torch.randn(9, states), 0.1 * torch.randn(9, states))
+    torch.nn.init.normal_(model.predictor.predictor_proj.weight, std=0.3)
+    return model
+
+
+def episodes(count: int = 3, frames: int = 8) -> list[Episode]:
+    rng = np.random.default_rng(0)
+    return [
+        Episode(
+            f"toy-{i:06d}",
+            "move",
+            rng.integers(0, 256, (frames, SIZE, SIZE, 3), np.uint8),
+            np.arange(frames) / 8,
+            rng.uniform(-0.2, 0.2, (frames, 7)).astype(np.float32),
+        )
+        for i in range(count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, float]]:
+    path = tmp_path_factory.mktemp("export") / "onnx"
+    metrics = {"posttrain": {"latent_l1": {"value": 0.1}}}
+    return path, write_bundle(path, world_model(), episodes(), CONFIG, {"seed": 3}, metrics)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7])
+def test_latents_are_torch_s_at_any_batch(exported: tuple[Path, dict[str, float]], batch: int) -> None:
+    frames = np.random.default_rng(1).integers(0, 256, (batch, SIZE, SIZE, 3), np.uint8)
+    with torch.no_grad():
+        expected = world_model().encode(torch.from_numpy(frames)).numpy()
+    np.testing.assert_allclose(Planned(Bundle.open(exported[0])).encode(frames), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7])
+@pytest.mark.parametrize("context", [1, 2, 3])
+def test_predictions_are_torch_s_at_any_batch_and_context(
+    exported: tuple[Path, dict[str, float]], batch: int, context: int
+) -> None:
+    rng = np.random.default_rng(2)
+    inputs = [rng.normal(size=(batch, context, *shape)).astype(np.float32) for shape in ((4, 24), (7,), (7,))]
+    with torch.no_grad():
+        expected = world_model().step(*map(torch.from_numpy, inputs)).numpy()
+    found = Planned(Bundle.open(exported[0])).step(*inputs)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert np.abs(found - inputs[0][:, -1]).max() > 0.1, "the predictor under test changes the latents"
+
+
+def test_the_manifest_says_what_a_robot_needs_and_where_the_model_comes_from(
+    exported: tuple[Path, dict[str, float]],
+) -> None:
+    path, parity = exported
+    manifest = json.loads((path / "bundle.json").read_text())
+    assert manifest["action"]["names"] == ["dx", "dy", "dz", "droll", "dpitch", "dyaw", "dgripper"]
+    assert manifest["action"]["planned"] == [0, 1, 2]
+    assert manifest["tokens"] == {"rows": 2, "columns": 2, "width": 24}
+    assert manifest["context"] == {"max": 3}
+    assert manifest["time_step_s"] == 0.125
+    assert manifest["provenance"]["params"] == {"seed": 3}
+    assert manifest["metrics"]["posttrain"]["latent_l1"]["value"] == 0.1
+    assert manifest["parity"] == parity
+    assert set(parity) == {"encoder_max_abs_error", "predictor_max_abs_error"}
+    assert all(0 < error < 1e-4 for error in parity.values())
+    assert {file.name for file in path.iterdir()} == {"bundle.json", "encoder.onnx", "predictor.onnx"}
+
+
+def test_bounds_hold_nearly_all_actions_of_the_data(exported: tuple[Path, dict[str, float]]) -> None:
+    bundle = Bundle.open(exported[0])
+    moves = np.concatenate([np.diff(episode.states[:, :3], axis=0) for episode in episodes()])
+    inside = (moves >= bundle.action_low[:3]) & (moves <= bundle.action_high[:3])
+    assert 0.9 <= inside.mean() < 1
+
+
+def test_a_graph_of_other_weights_is_found_by_parity(exported: tuple[Path, dict[str, float]]) -> None:
+    other = world_model()
+    with torch.no_grad():
+        other.encoder.norm.bias += 0.01
+        other.predictor.state_encoder.bias += 0.01
+    errors = measure_parity(other, exported[0], episodes(), samples=2)
+    assert errors["encoder_max_abs_error"] > 1e-3 and errors["predictor_max_abs_error"] > 1e-4
+
+
+def test_too_large_a_difference_is_an_error_and_leaves_the_old_bundle(
+    exported: tuple[Path, dict[str, float]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def copy_graphs(model: WorldModel, folder: Path, opset: int) -> None:
+        for name in ("encoder.onnx", "predictor.onnx"):
+            shutil.copy(exported[0] / name, folder / name)
+
+    monkeypatch.setattr(export_bundle, "export_graphs", copy_graphs)
+    path = tmp_path / "onnx"
+    path.mkdir()
+    (path / "bundle.json").write_text("old")
+    with pytest.raises(UserError, match=r"encoder_max_abs_error is .*, above export\.max_abs_error 1e-12"):
+        write_bundle(path, world_model(), episodes(), replace(CONFIG, max_abs_error=1e-12), {}, {})
+    assert (path / "bundle.json").read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["onnx"]
+
+
+def export_linear(path: Path, opset: int) -> None:
+    batch = {0: torch.export.Dim("batch")}
+    export_graph(torch.nn.Linear(3, 2), {"x": torch.zeros(2, 3)}, "y", batch, path, opset)
+
+
+def test_exporting_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    export_linear(tmp_path / "linear.onnx", 18)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("opset", [7, 99])
+def test_an_opset_that_the_exporter_can_not_write_is_an_error_in_one_line(tmp_path: Path, opset: int) -> None:
+    with pytest.raises(UserError, match=rf"^can't export linear\.onnx with export\.opset {opset}: [^\n]+$"):
+        export_linear(tmp_path / "linear.onnx", opset)
+
+
+def test_states_whose_meaning_is_unknown_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"only states of x, y, z, .* can be exported, not of 14 columns"):
+        write_bundle(tmp_path / "onnx", world_model(states=14), episodes(), CONFIG, {}, {})
+
+
+def test_the_revision_is_unknown_outside_a_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert git_revision() == "unknown"
+    monkeypatch.setattr(
+        export_bundle.subprocess, "run", lambda *a, **k: (_ for _ in ()).throw(FileNotFoundError("git"))
+    )
+    assert git_revision() == "unknown"
+
+
+def test_the_revision_is_the_commit_of_the_repository(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(repository)
+    known = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
+    assert git_revision() == (known.stdout.strip() if known.returncode == 0 else "unknown")

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toy_world import draw
+
+from vjepa.errors import UserError
+from vjepa.planning import Bundle, CrossEntropyPlanner, WorldModel, energy
+
+PLANNER = CrossEntropyPlanner(horizon=1, samples=64, iterations=6, elites=8, sigma=0.05, max_move=0.075)
+START, MOVE = np.array([-0.03, 0.02]), np.array([0.05, -0.06])
+STATE = np.array([*START, 0.0], np.float32)
+
+
+def goal_of(model: WorldModel, position: np.ndarray) -> np.ndarray:
+    return model.encode(draw(position)[None])[0]
+
+
+def test_the_planner_finds_the_action_that_leads_to_the_goal(toy_model: WorldModel) -> None:
+    plan = PLANNER.plan(toy_model, draw(START), STATE, goal_of(toy_model, START + MOVE), seed=0)
+    np.testing.assert_allclose(plan.action[:2], MOVE, atol=0.003)
+    assert plan.action[2] == 0, "a column that is not planned stays zero"
+    assert plan.energy < 0.1 * plan.start_energy
+
+
+def test_the_energy_is_zero_at_the_goal_and_grows_with_distance(toy_model: WorldModel) -> None:
+    goal = goal_of(toy_model, START)
+    energies = [energy(goal_of(toy_model, START + far)[None], goal)[0] for far in (0, 0.01, 0.02, 0.04)]
+    assert energies[0] == 0
+    assert energies == sorted(set(energies))
+
+
+def test_the_energy_is_the_mean_absolute_difference() -> None:
+    predicted = np.array([[[1.0, 2.0], [3.0, 4.0]], [[0.0, 0.0], [0.0, 1.0]]])
+    np.testing.assert_allclose(energy(predicted, np.array([[0.0, 0.0], [0.0, 1.0]])), [9 / 4, 0])
+
+
+def test_the_same_seed_gives_the_same_plan_and_another_seed_another(toy_model: WorldModel) -> None:
+    goal = goal_of(toy_model, START + MOVE)
+    first, again, other = (PLANNER.plan(toy_model, draw(START), STATE, goal, seed) for seed in (3, 3, 4))
+    np.testing.assert_array_equal(first.actions, again.actions)
+    np.testing.assert_array_equal(first.trace.energies, again.trace.energies)
+    assert (first.trace.energies != other.trace.energies).any()
+
+
+def test_a_goal_out_of_reach_is_approached_as_far_as_an_action_may_go(toy_model: WorldModel) -> None:
+    plan = PLANNER.plan(toy_model, draw(START), STATE, goal_of(toy_model, START + np.array([0.12, -0.12])), seed=0)
+    assert np.abs(plan.action).max() <= np.float32(PLANNER.max_move)
+    np.testing.assert_allclose(plan.action[:2], [0.075, -0.075], atol=0.01)
+
+
+def test_a_longer_horizon_spreads_a_move_that_one_action_can_not_make(toy_model: WorldModel) -> None:
+    planner = replace(PLANNER, horizon=2, samples=256, elites=20, iterations=10)
+    plan = planner.plan(toy_model, draw(START), STATE, goal_of(toy_model, START + 0.11), seed=0)
+    assert plan.actions.shape == (2, 3)
+    np.testing.assert_allclose(plan.actions.sum(0)[:2], 0.11, atol=0.01)
+
+
+def test_the_search_narrows_and_its_energy_falls(toy_model: WorldModel) -> None:
+    trace = PLANNER.plan(toy_model, draw(START), STATE, goal_of(toy_model, START + MOVE), seed=0).trace
+    assert trace.energies.shape == (6, 64)
+    assert trace.means.shape == trace.deviations.shape == (6, 1, 2)
+    assert trace.energies[-1].mean() < 0.2 * trace.energies[0].mean()
+    assert trace.deviations[-1].max() < 0.2 * trace.deviations[0].min()
+
+
+def test_a_rollout_predicts_from_its_own_predictions_and_moved_states(make_toy_folder: Callable[..., Path]) -> None:
+    gain = 0.5
+    model = WorldModel(Bundle.open(make_toy_folder(state_gain=gain), threads=1))
+    actions = np.array([[[0.01, 0.02, 0], [0.03, -0.01, 0], [-0.02, 0.04, 0]]], np.float32)
+    place, state = START.copy(), START.copy()
+    for action in actions[0, :, :2]:
+        place, state = place + action + gain * state, state + action
+    found = model.rollout(goal_of(model, START), STATE, actions)
+    unmoved = goal_of(model, START) * 0 + model.rollout(goal_of(model, START), STATE, 0 * actions)
+    np.testing.assert_allclose(found[0], goal_of(model, place), atol=0.02)
+    assert np.abs(found - unmoved).max() > 0.1
+
+
+def test_the_gripper_stays_between_open_and_closed(toy_model: WorldModel) -> None:
+    moved = toy_model.move(np.array([[0, 0, 0.8], [0, 0, 0.2]]), np.array([[0.1, 0, 0.5], [0, 0.1, -0.5]]))
+    np.testing.assert_allclose(moved, [[0.1, 0, 1.0], [0, 0.1, 0.0]])
+
+
+def test_a_history_longer_than_the_context_is_cut_to_its_last_steps(toy_model: WorldModel) -> None:
+    rng = np.random.default_rng(0)
+    latents, actions = rng.normal(size=(1, 5, 2, 2)), rng.normal(size=(1, 5, 3))
+    long = toy_model.step(latents, actions, actions)
+    np.testing.assert_array_equal(long, toy_model.step(latents[:, -2:], actions[:, -2:], actions[:, -2:]))
+
+
+def test_frames_of_any_size_are_resized_and_others_refused(toy_model: WorldModel) -> None:
+    small, wide = draw(START, 32), np.pad(draw(START, 64), [(0, 0), (20, 20), (0, 0)])
+    np.testing.assert_allclose(toy_model.encode(wide[None]), toy_model.encode(small[None]), atol=0.05)
+    with pytest.raises(ValueError, match=r"uint8 \[B, H, W, 3\], not float32"):
+        toy_model.encode(small[None].astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "reason"),
+    [
+        ("elites", 65, "elites .65. can't be more than its samples .64."),
+        ("iterations", 0, "iterations must be above 0"),
+    ],
+)
+def test_settings_that_can_not_search_are_refused(setting: str, value: int, reason: str) -> None:
+    with pytest.raises(UserError, match=reason):
+        replace(PLANNER, **{setting: value})
