@@ -1,0 +1,117 @@
+"""Plan from the ONNX bundle alone: offline on held-out episodes, and in closed loop in the simulator.
+
+Reads models/onnx and the held-out part of data/shards; writes metrics/plan.json and plots/plan. No torch is imported:
+the stage does as a robot would. The planner, random actions and staying still meet the same scenes.
+"""
+# ruff: noqa: E402 (torch is barred before anything that would use it is imported)
+
+from __future__ import annotations
+
+import sys
+from importlib.abc import MetaPathFinder
+
+
+class NoTorch(MetaPathFinder):
+    """Makes `import torch` fail, which shows that this program and its processes do without."""
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
+        """Refuse torch and leave everything else to the other finders."""
+        if fullname.partition(".")[0] == "torch":
+            raise ModuleNotFoundError("planning does without torch", name=fullname)
+
+
+if __name__ in ("__main__", "__mp_main__"):  # the latter in processes that this program started
+    sys.meta_path.insert(0, NoTorch())
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.progress import track
+
+from stages.runner import main
+from vjepa.config import CollectConfig, PlanConfig
+from vjepa.data.poses import actions_between
+from vjepa.data.shards import load_episodes
+from vjepa.files import atomic_directory, write_json
+from vjepa.planning import Bundle, CrossEntropyPlanner, OfflineStep, Scene, WorldModel
+from vjepa.planning.benchmark import EpisodeJob, closed_loop_values, play, recordings
+from vjepa.planning.offline import choose_steps, energy_landscape, evaluate_step
+from vjepa.planning.parallel import run_jobs
+from vjepa.sim import expert_goal, make_env
+from vjepa.statistics import Estimate, mean, rate
+
+BUNDLE, PLOTS = Path("models/onnx"), Path("plots/plan")
+RECORDED = 10  # closed-loop episodes whose frames are kept, spread over the benchmarks
+
+
+def open_scene(task: str, seed: int, collect: CollectConfig) -> Scene:
+    """A held-out scene whose goal is where the scripted expert ends in it."""
+    env = make_env(task, seed, collect.image_size, collect.variation, collect.steps_per_frame)
+    goal = expert_goal(env)
+    return Scene(env, goal.image, goal.state, goal.success)
+
+
+def closed_loop_jobs(plan: PlanConfig) -> list[EpisodeJob]:
+    """Every episode of every benchmark; the first ones of each keep their frames."""
+    keep = max(1, RECORDED // len(plan.closed_loop))
+    return [
+        EpisodeJob(
+            benchmark=name,
+            task=task.task,
+            seed=plan.first_seed + i,
+            about_hand=task.task.startswith("reach"),
+            goal_light=(task.goal_light[0], task.goal_light[1]),
+            keep_frames=i < keep,
+        )
+        for name, task in plan.closed_loop.items()
+        for i in range(task.episodes)
+    ]
+
+
+def estimates(values: Mapping[str, np.ndarray], groups: Sequence[str] | None = None) -> dict[str, Estimate]:
+    """Each metric with its interval: a rate where the values are yes and no."""
+    return {name: rate(v) if v.dtype == bool else mean(v, groups) for name, v in values.items()}
+
+
+def run(plan: PlanConfig, collect: CollectConfig, seed: int) -> None:
+    """Measure the planner beside its baselines and keep what the report shows."""
+    model = WorldModel(Bundle.open(BUNDLE))
+    planner = CrossEntropyPlanner(**asdict(plan.planner))
+    steps = choose_steps(
+        (
+            OfflineStep(episode.key, episode.frames[t], episode.states[t], episode.frames[t + 1], action)
+            for episode in load_episodes(Path("data/shards"), "test")
+            for t, action in enumerate(actions_between(episode.states))
+        ),
+        model.planned,
+        plan.offline_steps,
+        seed,
+    )
+    look = partial(evaluate_step, planner=planner, random_actions=plan.offline_random, seed=seed)
+    found = list(track(run_jobs(look, steps, BUNDLE, plan.workers), "plan: offline steps", len(steps)))
+    offline = {name: np.array([getattr(outcome, name) for outcome in found]) for name in asdict(found[0])}
+
+    jobs = closed_loop_jobs(plan)
+    act = partial(play, open_scene=partial(open_scene, collect=collect), planner=planner, actions=plan.actions)
+    trials = list(track(run_jobs(act, jobs, BUNDLE, plan.workers), "plan: closed-loop episodes", len(jobs)))
+    metrics: dict[str, Any] = {"offline": estimates(offline, [step.key for step in steps])}
+    for name in plan.closed_loop:
+        metrics[name] = estimates(closed_loop_values([trial for trial in trials if trial.job.benchmark == name]))
+    metrics["seconds_per_action"] = mean([trial.seconds.mean() for trial in trials])
+
+    pictures: dict[str, dict[str, Any]] = {
+        "episodes.npz": recordings(trials),
+        "energy.npz": energy_landscape(model, steps, planner.max_move),
+    }
+    with atomic_directory(PLOTS) as folder:
+        for name, arrays in pictures.items():
+            np.savez_compressed(folder / name, **arrays)
+    write_json(Path("metrics/plan.json"), metrics)
+
+
+if __name__ == "__main__":
+    main(run)
