@@ -1,0 +1,148 @@
+"""The simulated arm as a gymnasium environment: images and states out, differences of poses in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box, Dict
+
+from vjepa.config import Variation
+from vjepa.sim.scene import Scene
+
+BENCHMARK_FIRST_SEED = 1_000_000
+"""Scenes of training data come from seeds below this."""
+MAX_MOVE = 0.08
+"""m: what the hand can move on each axis in one step of 10 control steps and come to rest."""
+EXPERT_STEPS = 400  # control steps that the scripted expert gets
+IDLE_SCENES = 3  # scenes kept for reuse in a process, at 60 MB each
+
+_idle: list[Scene] = []
+
+
+@dataclass
+class Goal:
+    """Where the scripted expert ends.
+
+    Attributes:
+        image: `uint8 [S, S, 3]`.
+        state: `float32 [7]`.
+        success: Meta-World's flag there.
+    """
+
+    image: np.ndarray
+    state: np.ndarray
+    success: bool
+
+
+class SimulatedArm(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
+    """An arm on a table with one task's objects.
+
+    An observation holds `image` (`uint8 [S, S, 3]`) and `state` (`float32 [7]`: x, y, z in m from the robot's base, Euler
+    xyz extrinsic in rad with 0 for fingers straight down, gripper closedness). An action (`float32 [7]`) is the wanted
+    difference of states: displacements are tracked to 0.3 cm, at most 8 cm on each axis; the hand can't turn, so the
+    three angles are ignored. The reward is the success flag, which is in the info as `success`. Episodes do not end.
+
+    Args:
+        task: Meta-World's name, e.g. `reach-v3`.
+        seed: with the task, it fixes places, light, colours and camera.
+        image_size: pixels on each side.
+        variation: how much light, colours and camera differ between seeds.
+        steps_per_frame: control steps of 12.5 ms in a step.
+
+    Raises:
+        UserError: no such task, or no way to render.
+    """
+
+    def __init__(self, task: str, seed: int, image_size: int, variation: Variation, steps_per_frame: int) -> None:
+        self.task, self.seed, self.image_size = task, seed, image_size
+        self.variation, self.steps_per_frame = variation, steps_per_frame
+        self.scene = borrow_scene(task, image_size)
+        self.observation_space = Dict(
+            {
+                "image": Box(0, 255, (image_size, image_size, 3), np.uint8),
+                "state": Box(-np.inf, np.inf, (7,), np.float32),
+            }
+        )
+        reach = np.array([MAX_MOVE] * 3 + [np.pi] * 3 + [1], np.float32)
+        self.action_space = Box(-reach, reach, dtype=np.float32)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Set the scene up, exactly as before, or the scene of another seed if one is given."""
+        super().reset(seed=seed)
+        self.seed = self.seed if seed is None else seed
+        self.scene.reset(self.seed, self.variation)
+        return self.observe(), {"success": self.scene.success()}
+
+    def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
+        """Carry an action out and look."""
+        reach = np.clip(action, self.action_space.low, self.action_space.high)
+        self.scene.move(reach[:3], float(reach[6]), self.steps_per_frame)
+        return self._outcome()
+
+    def step_expert(
+        self, noise: np.ndarray, limit: float
+    ) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
+        """Let the scripted expert act for one step; `noise` and `limit` as in `Scene.follow_expert`."""
+        self.scene.follow_expert(noise, limit, self.steps_per_frame)
+        return self._outcome()
+
+    def bring_to(self, place: np.ndarray) -> None:
+        """Bring the hand to a place (`[3]`, m) far away, at the speed of steps, without looking."""
+        for _ in range(10):
+            way = place - self.scene.hand()
+            self.scene.move(np.clip(way, -MAX_MOVE, MAX_MOVE), 0.0, self.steps_per_frame)
+            if np.abs(way).max() < MAX_MOVE:
+                break
+
+    def observe(self) -> dict[str, np.ndarray]:
+        """What the camera and the joints show now."""
+        return {"image": self.scene.render(), "state": self.scene.state()}
+
+    def close(self) -> None:
+        """Hand the scene back for reuse; the arm can't be used afterwards."""
+        if hasattr(self, "scene"):
+            return_scene(self.scene)
+            del self.scene
+
+    def _outcome(self) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
+        success = self.scene.success()
+        return self.observe(), float(success), False, False, {"success": success}
+
+
+def make_env(task: str, seed: int, image_size: int, variation: Variation, steps_per_frame: int) -> SimulatedArm:
+    """A simulated arm (see `SimulatedArm`); cheap where one of the same task was closed before (6 ms, not 0.6 s)."""
+    return SimulatedArm(task, seed, image_size, variation, steps_per_frame)
+
+
+def expert_goal(env: SimulatedArm) -> Goal:
+    """Where the scripted expert comes to rest in a copy of the environment's scene; the environment does not change."""
+    with make_env(env.task, env.seed, env.image_size, env.variation, env.steps_per_frame) as copy:
+        scene = copy.scene
+        scene.reset(env.seed, env.variation)
+        for _ in range(EXPERT_STEPS // 10):
+            before = scene.hand()
+            scene.follow_expert(np.zeros(3), MAX_MOVE, 10)
+            if scene.success() and np.linalg.norm(scene.hand() - before) < 0.001:
+                break
+        return Goal(scene.render(), scene.state(), scene.success())
+
+
+def borrow_scene(task: str, image_size: int) -> Scene:
+    """A scene that nobody uses: an idle one of this process, else a new one."""
+    for scene in _idle:
+        if (scene.task, scene.image_size) == (task, image_size):
+            _idle.remove(scene)
+            return scene
+    return Scene(task, image_size)
+
+
+def return_scene(scene: Scene) -> None:
+    """Keep a scene for whoever needs the same task next; the longest unused one makes room."""
+    _idle.append(scene)
+    if len(_idle) > IDLE_SCENES:
+        _idle.pop(0).close()
