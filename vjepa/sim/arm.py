@@ -40,10 +40,10 @@ class Goal:
 class SimulatedArm(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
     """An arm on a table with one task's objects.
 
-    An observation holds `image` (`uint8 [S, S, 3]`) and `state` (`float32 [7]`: x, y, z in m from the robot's base, Euler
-    xyz extrinsic in rad with 0 for fingers straight down, gripper closedness). An action (`float32 [7]`) is the wanted
-    difference of states: displacements are tracked to 0.3 cm, at most 8 cm on each axis; the hand can't turn, so the
-    three angles are ignored. The reward is the success flag, which is in the info as `success`. Episodes do not end.
+    An observation holds `image` (`uint8 [S, S, 3]`) and `state` (`float32 [7]`: x, y, z in m from the robot's base,
+    Euler xyz extrinsic in rad with 0 for fingers straight down, gripper closedness). An action (`float32 [7]`) is the
+    wanted difference of states: displacements are tracked to 0.3 cm, at most 8 cm on each axis; the hand can't turn, so
+    the three angles are ignored. The reward is the success flag, in the info as `success`. Episodes do not end.
 
     Args:
         task: Meta-World's name, e.g. `reach-v3`.

@@ -11,7 +11,7 @@ import numpy as np
 from vjepa.config import CollectConfig
 from vjepa.sim.arm import BENCHMARK_FIRST_SEED, SimulatedArm, make_env
 
-WORKSPACE_LOW, WORKSPACE_HIGH = np.array([-0.3, 0.42, 0.06]), np.array([0.3, 0.92, 0.42])
+WORKSPACE_LOW, WORKSPACE_HIGH = np.array([-0.3, 0.42, 0.06]), np.array([0.26, 0.92, 0.42])
 """m: where the hand can go and be seen by the camera."""
 ARRIVED = 0.02  # m from a way-point
 Outcome = tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]

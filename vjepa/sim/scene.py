@@ -1,8 +1,8 @@
 """One Meta-World task in MuJoCo: set up by seed, driven in steps of 12.5 ms, seen from one camera.
 
-A scene costs 0.6 s to build and 6 ms to set up again, so scenes are reused (see `arm.py`). Meta-World's own `step` takes
-four times as long as the physics that it runs, for observations and rewards that only the expert and the success flag
-need: here they are computed when asked for.
+A scene costs 0.6 s to build and 6 ms to set up again, so scenes are reused (see `arm.py`). Meta-World's own `step`
+takes four times as long as the physics that it runs, for observations and rewards that only the expert and the success
+flag need: here they are computed when asked for.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ FINGERS_OPEN_M, FINGERS_CLOSED_M = 0.1, 0.03  # between the finger tips
 MOVED_BY_META_WORLD = ("body_pos", "body_quat", "site_pos")
 
 # The weld that pulls the hand to its target is soft and lags by 5 to 8 control steps. Leading it by twice the error and
-# braking by three steps' velocity leaves 0.3 cm (90 %: 0.5 cm) after 10 steps, with the hand at rest within 0.5 mm a step;
-# 0.5 x error - 1.0 x velocity added to the target in each step left 1.3 cm (2.6 cm) and a hand still moving at 7 mm.
+# braking by three steps' velocity leaves 0.3 cm (90 %: 0.5 cm) after 10 steps, with the hand at rest within 0.5 mm a
+# step; 0.5 x error - 1.0 x velocity added to the target in each step left 1.3 cm (2.6 cm) and a hand still moving.
 LEAD, BRAKE = 2.0, 3.0
 SAG = np.array([0, 0, 0.0038])  # m, how far the arm's weight pulls it below the target
 GRIP = 5.0  # effort of the fingers for an error of the closedness of 1
