@@ -107,7 +107,7 @@ def test_bounds_hold_nearly_all_actions_of_the_data(exported: tuple[Path, dict[s
 def test_a_graph_of_other_weights_is_found_by_parity(exported: tuple[Path, dict[str, float]]) -> None:
     other = world_model()
     with torch.no_grad():
-        other.encoder.norm.bias += 0.01
+        other.latent_mean += 0.01
         other.predictor.state_encoder.bias += 0.01
     errors = measure_parity(other, exported[0], episodes(), samples=2)
     assert errors["encoder_max_abs_error"] > 1e-3 and errors["predictor_max_abs_error"] > 1e-4
@@ -132,7 +132,7 @@ def test_too_large_a_difference_is_an_error_and_leaves_the_old_bundle(
 
 def export_linear(path: Path, opset: int) -> None:
     batch = {0: torch.export.Dim("batch")}
-    export_graph(torch.nn.Linear(3, 2), {"x": torch.zeros(2, 3)}, "y", batch, path, opset)
+    export_graph(torch.nn.Linear(3, 2), {"input": torch.zeros(2, 3)}, "y", batch, path, opset)
 
 
 def test_exporting_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

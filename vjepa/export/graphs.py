@@ -101,8 +101,9 @@ def export_graph(
                 verbose=False,
             )
     except (torch.onnx.errors.OnnxExporterError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
         raise UserError(f"can't export {path.name} with export.opset {opset}: {reason}") from error
+    assert program is not None  # it is, with dynamo
     written = program.model.opset_imports[""]
     if written != opset:  # the exporter keeps its own and goes on when it can't convert
         raise UserError(f"can't export {path.name} with export.opset {opset}: the exporter gives {written}")
