@@ -1,0 +1,66 @@
+"""Copy the results of the last run from metrics/ into the README's table, between its `results` marks.
+
+No number in the README is typed by hand: run this after a run of the default profile, and commit both together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from scripts.results import METRICS, comparisons
+from vjepa.files import atomic_path
+from vjepa.report.verdicts import Comparison, amount
+
+README = Path("README.md")
+MARKS = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
+VERDICTS = {"beats": "beats", "unclear": "not told apart from", "loses": "**loses to**", None: "beside"}
+
+
+def markdown_table(found: list[Comparison]) -> str:
+    """Every result beside its baselines, one row each, with what the intervals say."""
+    lines = ["| stage | what | result | n | baselines |", "|---|---|---|---|---|"]
+    for comparison in found:
+        beside = "<br>".join(
+            f"{VERDICTS[baseline.verdict]} {baseline.words}: {amount(baseline.quantity, comparison.unit)}"
+            for baseline in comparison.baselines
+        )
+        measured = comparison.measured
+        result = amount(measured, comparison.unit)
+        lines.append(f"| {measured.file} | {comparison.title} | {result} | {measured.n} | {beside} |")
+    return "\n".join(lines) + "\n"
+
+
+def with_results(readme: str, found: list[Comparison]) -> str:
+    """The README's text with the table between its marks.
+
+    Raises:
+        ValueError: the marks are missing.
+    """
+    if not MARKS.search(readme):
+        raise ValueError("the README has no <!-- results --> ... <!-- /results --> marks")
+    return MARKS.sub(lambda match: match.group(1) + markdown_table(found) + match.group(2), readme)
+
+
+def main() -> None:
+    """Rewrite the README's table; with --check only say whether it is true to the metrics."""
+    parser = argparse.ArgumentParser(prog="python -m scripts.readme", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 where the table is not true")
+    check = parser.parse_args().check
+    text = README.read_text()
+    wanted = with_results(text, comparisons(METRICS))
+    if wanted == text:
+        return
+    if check:
+        Console(stderr=True).print(f"{README} does not show metrics/: run python -m scripts.readme")
+        sys.exit(1)
+    with atomic_path(README) as temporary:
+        temporary.write_text(wanted)
+
+
+if __name__ == "__main__":
+    main()
