@@ -2,12 +2,86 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A copy of the repository in which the chain was run.
+
+    Attributes:
+        folder: its root.
+        environment: for programs that run in it: the tests' own python, DVC and Prefect folders of their own.
+        said: what the run printed.
+    """
+
+    folder: Path
+    environment: dict[str, str]
+    said: str = ""
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in the folder; standard error comes with standard output."""
+        return subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def copy(self, folder: Path) -> Chain:
+        """A copy for a test that changes something."""
+        return Chain(Path(shutil.copytree(self.folder, folder, symlinks=True)), self.environment)
 
 
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """The root of the repository."""
     return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def smoke(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Chain:
+    """The whole chain, run once as a Prefect flow with every real part at tiny sizes. Copy it before changing it."""
+    folder = tmp_path_factory.mktemp("smoke") / "repository"
+    copy_tracked_files(repository, folder)
+    home = tmp_path_factory.mktemp("home")
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "DVC_", "GIT_"))},
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+        "DVC_NO_ANALYTICS": "1",
+        "DVC_SITE_CACHE_DIR": str(home / "dvc"),
+        "PREFECT_HOME": str(home / "prefect"),
+        "DO_NOT_TRACK": "1",
+    }
+    chain = Chain(folder, environment)
+    git = ("git", "-c", "user.name=test", "-c", "user.email=test@localhost")
+    for command in (
+        ("python", "-m", "scripts.compose", "profile=smoke"),
+        (*git, "init", "-q"),
+        (*git, "add", "-A"),
+        (*git, "commit", "-q", "-m", "smoke"),
+        ("python", "-m", "flows.chain"),
+    ):
+        done = chain.run(*command)
+        assert done.returncode == 0, done.stdout[-20_000:]
+    return Chain(folder, environment, done.stdout)
+
+
+def copy_tracked_files(repository: Path, folder: Path) -> None:
+    """Copy what is in git or about to be, as it lies there now, without the results of earlier runs."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=repository, check=True, capture_output=True, text=True).stdout
+    for name in filter(None, listed.split("\0")):
+        result = name == "dvc.lock" or (name.startswith(("metrics/", "plots/")) and not Path(name).name.startswith("."))
+        if (repository / name).is_file() and not result:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(repository / name, folder / name)

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from scripts import check_machine
+
+
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine that can't draw; its programs are in the folder returned, the calls to them in `calls`."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    monkeypatch.setenv("PATH", str(programs))
+    monkeypatch.delenv("MUJOCO_GL", raising=False)
+    monkeypatch.setattr(check_machine, "draws", lambda backend: (tmp_path / "library").exists())
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    return programs
+
+
+def add_program(folder: Path, name: str, script: str) -> None:
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+    (folder / name).chmod(0o755)
+
+
+def test_a_backend_that_draws_is_found_by_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check_machine, "DRAW", "import os; assert os.environ['MUJOCO_GL'] == 'osmesa'")
+    monkeypatch.delenv("MUJOCO_GL", raising=False)
+    assert check_machine.drawing_backend() == "osmesa"
+
+
+def test_the_backend_of_the_environment_is_the_only_one_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check_machine, "DRAW", "import os; assert os.environ['MUJOCO_GL'] == 'osmesa'")
+    monkeypatch.setenv("MUJOCO_GL", "egl")
+    assert check_machine.drawing_backend() is None
+
+
+def test_this_machine_draws(capsys: pytest.CaptureFixture[str]) -> None:
+    check_machine.main()
+    assert capsys.readouterr().out.strip() in check_machine.BACKENDS
+
+
+def test_root_with_apt_installs_the_library(bare: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    calls = bare.parent / "calls"
+    add_program(bare, "apt-get", f'echo "$@" >> {calls}; [ "$1" = update ] || : > {bare.parent / "library"}')
+    check_machine.main()
+    assert calls.read_text().splitlines() == ["update", "install -y libegl1 libgl1 libopengl0 libgl1-mesa-dri"]
+    assert capfd.readouterr().out == "egl\n"
+
+
+@pytest.mark.parametrize(
+    ("program", "user", "advice"),
+    [("apt-get", 1000, "sudo apt-get install -y libegl1"), ("dnf", 0, "sudo dnf install -y mesa-libEGL")],
+)
+def test_who_may_not_install_is_told_the_command(
+    program: str,
+    user: int,
+    advice: str,
+    bare: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    add_program(bare, program, f": > {bare.parent / 'library'}")
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    with pytest.raises(SystemExit, match="1"):
+        check_machine.main()
+    assert advice in capsys.readouterr().err
+    assert not (bare.parent / "library").exists()
+
+
+def test_little_room_is_a_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(check_machine, "DISK_GB", 10**6)
+    assert any("free on the disk" in warning for warning in check_machine.warnings(tmp_path))
+
+
+def test_make_lists_every_target_that_says_what_it_is_for() -> None:
+    root = Path(check_machine.__file__).parents[1]
+    listed = subprocess.run(["make", "help"], cwd=root, check=True, capture_output=True, text=True).stdout
+    assert {line.split()[1] for line in listed.splitlines()} >= {
+        "repro",
+        "test",
+        "flow",
+        "check",
+        "lock",
+        "clean",
+        "help",
+    }
