@@ -42,3 +42,21 @@ def test_a_robot_without_torch_plans_towards_the_goal(repository: Path, toy_fold
     np.savez(frames, start=draw(np.zeros(2)), goal=draw(np.array([0.05, -0.03])))
     out = run_python(ROBOT.format(forbidden=FORBIDDEN, frames=str(frames), folder=str(toy_folder)), repository)
     np.testing.assert_allclose([float(value) for value in out.split()], [0.05, -0.03, 0], atol=0.005)
+
+
+STAGE = """
+import runpy, sys
+sys.argv = ["plan", "--help"]
+try:
+    runpy.run_module("stages.plan", run_name="__main__")
+except SystemExit as stop:
+    assert stop.code == 0
+try:
+    import torch
+except ModuleNotFoundError as error:
+    print(error, "torch" in sys.modules)
+"""
+
+
+def test_the_plan_stage_and_all_that_it_imports_do_without_torch(repository: Path) -> None:
+    assert run_python(STAGE, repository).splitlines()[-1] == "planning does without torch False"
