@@ -12,8 +12,13 @@ them, first the data gates.
 
 from __future__ import annotations
 
-import argparse
 import os
+
+# Prefect looks when it is imported whether it may report on its users
+os.environ.setdefault("DO_NOT_TRACK", "1")
+os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+
+import argparse
 import re
 import signal
 import sys
