@@ -4,7 +4,6 @@ One arm so far, Meta-World's Sawyer over MuJoCo (50 tasks with scripted experts)
 `BENCHMARK_FIRST_SEED`, benchmarks from there on, so that no scene is seen in both.
 """
 
-from vjepa.sim import graphics as graphics  # first: it chooses the OpenGL library before mujoco is imported
 from vjepa.sim.arm import BENCHMARK_FIRST_SEED, Goal, SimulatedArm, expert_goal, make_env
 
 __all__ = ["BENCHMARK_FIRST_SEED", "Goal", "SimulatedArm", "expert_goal", "make_env"]

@@ -16,7 +16,8 @@ BENCHMARK_FIRST_SEED = 1_000_000
 """Scenes of training data come from seeds below this."""
 MAX_MOVE = 0.08
 """m: what the hand can move on each axis in one step of 10 control steps and come to rest."""
-EXPERT_STEPS = 400  # control steps that the scripted expert gets
+EXPERT_STEPS, EXPERT_LOOKS = 400, 2  # control steps that the scripted expert gets, and between two looks at it
+AT_REST, PATIENCE = 0.005, 60  # m/s; control steps without a better moment after which the expert is stopped
 IDLE_SCENES = 3  # scenes kept for reuse in a process, at 60 MB each
 
 _idle: list[Scene] = []
@@ -120,16 +121,24 @@ def make_env(task: str, seed: int, image_size: int, variation: Variation, steps_
 
 
 def expert_goal(env: SimulatedArm) -> Goal:
-    """Where the scripted expert comes to rest in a copy of the environment's scene; the environment does not change."""
+    """Where the scripted expert succeeds in a copy of the environment's scene; the environment does not change.
+
+    Some experts press a button and let go: the goal is the moment of success at which the hand moves least. Where the
+    expert never succeeds, it is where it ends.
+    """
+    best, least, since = None, np.inf, 0
     with make_env(env.task, env.seed, env.image_size, env.variation, env.steps_per_frame) as copy:
         scene = copy.scene
         scene.reset(env.seed, env.variation)
-        for _ in range(EXPERT_STEPS // 10):
-            before = scene.hand()
-            scene.follow_expert(np.zeros(3), MAX_MOVE, 10)
-            if scene.success() and np.linalg.norm(scene.hand() - before) < 0.001:
+        for _ in range(EXPERT_STEPS // EXPERT_LOOKS):
+            scene.follow_expert(np.zeros(3), MAX_MOVE * EXPERT_LOOKS / 10, EXPERT_LOOKS)
+            speed = float(np.linalg.norm(scene.velocity()))
+            if scene.success() and speed < least:
+                best, least, since = Goal(scene.render(), scene.state(), True), speed, 0
+            since += EXPERT_LOOKS
+            if best is not None and (least < AT_REST or since > PATIENCE):
                 break
-        return Goal(scene.render(), scene.state(), scene.success())
+        return best or Goal(scene.render(), scene.state(), False)
 
 
 def borrow_scene(task: str, image_size: int) -> Scene:

@@ -8,28 +8,34 @@ from __future__ import annotations
 
 import atexit
 import ctypes.util
+import importlib
 import os
 
+import mujoco
+import numpy as np
+
+from vjepa.errors import UserError
+
 LIBRARIES = {"egl": "EGL", "osmesa": "OSMesa"}
+INSTALL = "apt-get install -y libegl1 libgl1-mesa-dri"
+THINNING = 0.01  # m: vertices of a mesh in the same cube of this size become one
 
 
 def choose_library() -> None:
-    """Set MUJOCO_GL, unless it is set, to the first off-screen library of this machine; mujoco reads it on import."""
-    found = [name for name, library in LIBRARIES.items() if ctypes.util.find_library(library)]
-    os.environ.setdefault("MUJOCO_GL", found[0] if found else "egl")
+    """Unless MUJOCO_GL is set, set it to the first off-screen library of this machine and let MuJoCo use that.
+
+    Raises:
+        UserError: there is none; the message has the command that installs one.
+    """
     # Mesa's rasteriser: episodes run in several processes, so threads of its own would only take cores from them.
     os.environ.setdefault("LP_NUM_THREADS", "0")
-
-
-choose_library()  # before the next import, or MuJoCo looks for a screen
-
-import mujoco  # noqa: E402
-import numpy as np  # noqa: E402
-
-from vjepa.errors import UserError  # noqa: E402
-
-THINNING = 0.01  # m: vertices of a mesh in the same cube of this size become one
-INSTALL = "apt-get install -y libegl1 libgl1-mesa-dri"
+    if "MUJOCO_GL" in os.environ:
+        return
+    found = [name for name, library in LIBRARIES.items() if ctypes.util.find_library(library)]
+    if not found:
+        raise UserError(f"the simulator needs EGL or OSMesa to render without a screen; install EGL: {INSTALL}")
+    os.environ["MUJOCO_GL"] = found[0]
+    importlib.reload(mujoco.gl_context)  # MuJoCo reads the variable when it is imported, long before this
 
 
 class Camera:
@@ -49,6 +55,7 @@ class Camera:
         model.vis.quality.shadowsize = 0
         thin_meshes(model, THINNING)
         self._name = name
+        choose_library()
         try:
             self._renderer = mujoco.Renderer(model, size, size)
         except Exception as error:  # EGL, OSMesa and MuJoCo each raise kinds of their own, down to AttributeError

@@ -12,6 +12,8 @@ from vjepa.config import Variation
 CHANGED = ("light_diffuse", "light_dir", "mat_rgba", "geom_rgba", "cam_pos")
 """The arrays of a model that a look changes; whoever dresses a model again restores them first."""
 
+DEFAULT_RGBA = (0.5, 0.5, 0.5, 1)
+
 
 def dress(model: mujoco.MjModel, camera: int, variation: Variation, rng: np.random.Generator) -> None:
     """Give a model in its original look another one.
@@ -24,34 +26,33 @@ def dress(model: mujoco.MjModel, camera: int, variation: Variation, rng: np.rand
         variation: how strongly.
         rng: where the look is drawn from.
     """
-    brightness, direction = rng.uniform(-1, 1, 1), rng.uniform(-1, 1, model.light_dir.shape)
-    materials = rng.uniform(-1, 1, (model.nmat, 3))
-    things = rng.uniform(-1, 1, (model.ngeom, 3))
+    dimmed, direction = rng.random(1), rng.uniform(-1, 1, model.light_dir.shape)
+    materials, things = rng.random((model.nmat, 3)), rng.random((model.ngeom, 3))
     shift = rng.uniform(-1, 1, 3)
 
-    scale = 1 + variation.light * brightness
-    model.light_diffuse[:] *= scale
-    model.vis.headlight.ambient[:] *= scale
-    model.vis.headlight.diffuse[:] *= scale
+    # Meta-World's light saturates the table, so more of it would not be seen: it only gets darker.
+    brightness = 1 - variation.light * dimmed
+    for light in (model.light_diffuse, *headlight(model)):
+        light *= brightness
     turned = model.light_dir + variation.light * direction
     model.light_dir[:] = turned / np.linalg.norm(turned, axis=1, keepdims=True)
 
-    tint(model.mat_rgba, 1 + variation.colour * materials)
-    # The arm keeps its colour, as a real one does; what stands on the table and has no material is an object.
-    robot = robot_geoms(model)
-    tint(model.geom_rgba, np.where(robot[:, None], 1, 1 + variation.colour * things))
+    model.mat_rgba[:, :3] *= 1 - variation.colour * materials
+    painted = painted_geoms(model)
+    model.geom_rgba[painted, :3] *= 1 - variation.colour * things[painted]
 
     model.cam_pos[camera] += variation.camera * shift
 
 
-def tint(rgba: np.ndarray, factors: np.ndarray) -> None:
-    """Multiply colours `[N, 4]` by `factors` `[N, 3]`, in place; opacity stays."""
-    rgba[:, :3] = np.clip(rgba[:, :3] * factors, 0, 1)
+def painted_geoms(model: mujoco.MjModel) -> np.ndarray:
+    """Which geometries are objects with a colour of their own: `bool [ngeom]`.
 
-
-def robot_geoms(model: mujoco.MjModel) -> np.ndarray:
-    """Which geometries belong to the robot: `bool [ngeom]`."""
-    return np.asarray(model.body_rootid[model.geom_bodyid] == model.body("base").id)
+    The arm keeps its colour, as a real one does. A geometry in MuJoCo's default grey shows its material's colour; any
+    other colour would take the material's place.
+    """
+    robot = model.body_rootid[model.geom_bodyid] == model.body("base").id
+    default = (model.geom_rgba == DEFAULT_RGBA).all(axis=1) & (model.geom_matid >= 0)
+    return np.asarray(~robot & ~default)
 
 
 def headlight(model: mujoco.MjModel) -> list[Any]:
