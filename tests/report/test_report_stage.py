@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from made_up_run import make_episodes, make_run
 
-from stages.report import example_clip, mask_pictures, run
+from stages.report import example_clip, mask_pictures, run, words_for
+from vjepa.config import MaskConfig
 from vjepa.errors import UserError
 
 
@@ -14,7 +15,8 @@ def test_the_stage_makes_the_page_from_the_folders_alone(tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     run(**vars(made.settings))
     page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
-    assert "8 blocks of 15 % of the frame" in page and "2 blocks of 70 % of the frame" in page
+    for config in made.settings.pretrain.masks:
+        assert f"{words_for(config)}</b>" in page
     assert "Not enough" not in page
     assert (tmp_path / "report" / "figure.png").exists()
 
@@ -40,7 +42,12 @@ def test_the_example_clip_is_the_one_in_which_the_hand_goes_furthest(tmp_path: P
 
 def test_without_an_episode_as_long_as_a_clip_there_is_no_example(tmp_path: Path) -> None:
     pretrain = make_run(tmp_path).settings.pretrain
-    assert example_clip(make_episodes(size=16, count=2, frames=pretrain.frames), pretrain) is None
+    assert example_clip(make_episodes(size=16, count=2, frames=pretrain.frames - 1), pretrain) is None
+
+
+def test_a_mask_generator_is_put_in_words() -> None:
+    assert words_for(MaskConfig(8, 0.15, [0.75, 1.5])) == "8 blocks of 15 % of the frame"
+    assert words_for(MaskConfig(1, 0.6, [0.75, 1.5])) == "1 block of 60 % of the frame"
 
 
 def test_the_masks_are_those_of_pretraining(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def run_facts(inputs: Inputs, settings: Settings) -> list[tuple[str, str]]:
     """What ran, in a few words and numbers each."""
     manifest, encoder, planner = inputs.manifest, settings.encoder, settings.plan.planner
     hours = float(manifest["duration_s"].sum()) / 3600
-    length = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"
+    length = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
     tasks = manifest["task"].nunique()
     pretrain, posttrain = settings.pretrain, settings.posttrain
     return [
