@@ -1,0 +1,50 @@
+"""Align video with language: the encoder's tokens through a projector into a frozen, pretrained language model.
+
+Reads data/shards and models/encoder; writes models/language, metrics/align.json and plots/answers.json. The same
+projector is trained alike on an encoder with random weights and without any video. The dequantised language model is
+kept in runs/language_model.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stages.runner import main
+from vjepa.checkpoints.encoder import load_encoder, untrained_encoder
+from vjepa.config import AlignConfig
+from vjepa.data.shards import load_episodes
+from vjepa.files import write_json
+from vjepa.language.align import Arm, QuestionSet, answers_of, choose_questions, new_projector, train_arm
+from vjepa.language.folder import save_projector
+from vjepa.language.pretrained import load_language_model
+from vjepa.language.scores import answer_accuracy, answer_list
+
+SHARDS, ENCODER = Path("data/shards"), Path("models/encoder")
+LISTED = 6  # answers of each kind that the report can show
+
+
+def run(align: AlignConfig, seed: int) -> None:
+    """Train the three arms and score their answers on held-out episodes."""
+    model = load_language_model(align.language_model, Path("runs/language_model"))
+    encoder = load_encoder(ENCODER)
+    train = QuestionSet(load_episodes(SHARDS, "train"), align, seed)
+    test = QuestionSet(load_episodes(SHARDS, "test"), align, seed)
+    asked = choose_questions(test, train, align.questions_per_kind, seed)
+    arms = {
+        "": ("with video", encoder),
+        "_blind": ("without video", None),
+        "_untrained": ("random weights", untrained_encoder(encoder, seed)),
+    }
+    given = {}
+    for suffix, (title, seeing) in arms.items():
+        arm = Arm(seeing, new_projector(model, encoder, train, align, seed))
+        train_arm(model, arm, train, align, seed, title)
+        given[suffix] = [answers_of(model, arm, test, questions) for questions in asked]
+        if not suffix:
+            save_projector(Path("models/language"), arm.projector, align, train.kinds)
+    write_json(Path("plots/answers.json"), answer_list(asked, given[""], given["_blind"], test, LISTED))
+    write_json(Path("metrics/align.json"), answer_accuracy(asked, given, test.clips.episodes))
+
+
+if __name__ == "__main__":
+    main(run)

@@ -1,0 +1,35 @@
+"""Attentive probes on the frozen encoder: which task, which way the hand moves, where it is.
+
+Reads data/shards and models/encoder; writes models/probes and metrics/probe.json. The same probes are trained alike on
+an encoder with random weights, and beside both stand guesses that see no video.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stages.runner import main
+from vjepa.checkpoints.encoder import load_encoder, untrained_encoder
+from vjepa.config import ProbeConfig
+from vjepa.data.shards import load_episodes
+from vjepa.files import write_json
+from vjepa.probing.folder import save_probes
+from vjepa.probing.probe import baselines, prepare, probe_encoder
+
+SHARDS, ENCODER = Path("data/shards"), Path("models/encoder")
+
+
+def run(probe: ProbeConfig, seed: int) -> None:
+    """Train the probes on both encoders and measure them on held-out episodes."""
+    encoder = load_encoder(ENCODER)
+    data = prepare(load_episodes(SHARDS, "train"), load_episodes(SHARDS, "test"), probe, seed)
+    fitted, metrics = probe_encoder(encoder, data, probe, seed, "trained encoder")
+    _, untrained = probe_encoder(untrained_encoder(encoder, seed), data, probe, seed, "random weights")
+    metrics |= {f"{name}_untrained": estimate for name, estimate in untrained.items()}
+    metrics |= baselines(data)
+    save_probes(Path("models/probes"), fitted, data.tasks)
+    write_json(Path("metrics/probe.json"), metrics)
+
+
+if __name__ == "__main__":
+    main(run)

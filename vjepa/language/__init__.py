@@ -1,0 +1,1 @@
+"""Video into language: the encoder's tokens through a projector into a frozen language model that answers questions."""

@@ -1,0 +1,137 @@
+"""Train projectors into the frozen language model and score its answers on held-out episodes.
+
+Three arms see the same questions in the same order for the same number of steps, from the same initial projector: the
+trained encoder, an encoder with random weights, and none at all ("blind": every clip is the mean clip). What an arm
+answers better than the blind one it owes to the video.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from rich.progress import track
+from torch import Tensor
+
+from vjepa.config import AlignConfig
+from vjepa.data.clips import ClipSampler
+from vjepa.data.episode import Episode
+from vjepa.data.motion import tabulate
+from vjepa.errors import DataError
+from vjepa.language.language_model import FrozenLanguageModel
+from vjepa.language.questions import Kind, balanced_rows, held_out_rows, kinds_of_questions
+from vjepa.nn.encoder import VisionTransformer, normalise_pixels
+from vjepa.nn.projector import Projector
+from vjepa.training.schedule import WarmupStableDecay, parameter_groups
+
+REDUCED, HIDDEN = 16, 256  # numbers kept of each token, and width of the projector's MLP
+STATISTICS_CLIPS = 256  # training clips from which the tokens' mean and deviation are taken
+ANSWER_BATCH = 64
+WEIGHT_DECAY = 0.01
+MAX_GRADIENT = 1.0
+
+
+class QuestionSet:
+    """Episodes, their clips and what can be asked about them.
+
+    Raises:
+        DataError: no episode is long enough, or there is nothing to ask.
+    """
+
+    def __init__(self, episodes: Sequence[Episode], config: AlignConfig, seed: int) -> None:
+        self.episodes = episodes
+        self.sampler = ClipSampler(episodes, config.frames, config.stride, seed)
+        self.clips = tabulate(self.sampler)
+        self.kinds = [kind for kind in kinds_of_questions(self.clips, config.min_move) if len(kind.answer_set) > 1]
+        if not self.kinds:
+            raise DataError(
+                f"the {len(episodes)} episodes leave nothing to ask: one task and no clip that moves align.min_move"
+            )
+
+    def frames(self, rows: np.ndarray) -> Tensor:
+        """The clips in some rows of the table: `uint8 [B, T, H, W, 3]`."""
+        return torch.from_numpy(self.sampler.cut(self.clips.episodes[rows], self.clips.starts[rows]).frames)
+
+
+@dataclass
+class Arm:
+    """An encoder (None: blind) and the projector that learned from it."""
+
+    encoder: VisionTransformer | None
+    projector: Projector
+
+    @torch.no_grad()
+    def tokens(self, frames: Tensor) -> Tensor:
+        """What the projector is given: `uint8 [B, T, H, W, 3] -> [B, N, D]`; the mean clip if the arm is blind."""
+        if self.encoder is None:
+            return self.projector.token_mean.expand(len(frames), -1, -1)
+        return self.encoder(normalise_pixels(frames))
+
+
+def new_projector(
+    model: FrozenLanguageModel, encoder: VisionTransformer, questions: QuestionSet, config: AlignConfig, seed: int
+) -> Projector:
+    """The projector that every arm starts from; `encoder` and `config` give its sizes, the answers its first words."""
+    tokens = config.frames // encoder.tubelet * encoder.grid[0] * encoder.grid[1]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        projector = Projector(tokens, encoder.width, REDUCED, HIDDEN, config.visual_tokens, model.width)
+    answers = sorted({answer for kind in questions.kinds for answer in kind.answer_set})
+    projector.start_from_words(model.word_embeddings(answers))
+    return projector
+
+
+def train_arm(
+    model: FrozenLanguageModel, arm: Arm, questions: QuestionSet, config: AlignConfig, seed: int, title: str
+) -> None:
+    """Train the arm's projector, one kind of question a step in turn, answers balanced within each."""
+    if arm.encoder is not None:
+        rows = np.random.default_rng(seed).integers(len(questions.clips), size=STATISTICS_CLIPS)
+        arm.projector.fit_statistics(arm.tokens(questions.frames(rows)))
+    optimizer = torch.optim.AdamW(parameter_groups([arm.projector], WEIGHT_DECAY), betas=(0.9, 0.98))
+    cooldown = (config.steps - config.warmup) // 2
+    schedule = WarmupStableDecay(config.steps, config.warmup, cooldown, config.learning_rate, 0.0)
+    for step in track(range(config.steps), description=title):
+        kind = questions.kinds[step % len(questions.kinds)]
+        rows = balanced_rows(kind, config.batch_size, np.random.default_rng((seed, step)))
+        visual = arm.projector(arm.tokens(questions.frames(rows)))
+        loss = model.loss(kind.prompt, visual, kind.answers[rows].tolist())
+        for group in optimizer.param_groups:
+            group["lr"] = schedule.at(step)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(arm.projector.parameters(), MAX_GRADIENT)
+        optimizer.step()
+
+
+@dataclass
+class Asked:
+    """Held-out questions of one kind: rows `int64 [Q]` of the table of clips and the true answers `<U [Q]`."""
+
+    kind: Kind
+    rows: np.ndarray
+    answers: np.ndarray
+
+
+def choose_questions(questions: QuestionSet, train: QuestionSet, count: int, seed: int) -> list[Asked]:
+    """At most `count` held-out questions of each kind that training had."""
+    trained = {kind.name for kind in train.kinds}
+    asked = []
+    for kind in questions.kinds:
+        if kind.name in trained:
+            rows = held_out_rows(kind, questions.clips.episodes, count, np.random.default_rng(seed))
+            asked.append(Asked(kind, rows, kind.answers[rows]))
+    return asked
+
+
+@torch.inference_mode()
+def answers_of(model: FrozenLanguageModel, arm: Arm, questions: QuestionSet, asked: Asked) -> np.ndarray:
+    """The arm's greedy answers, `<U [Q]`."""
+    longest = model.encode_answers(asked.kind.answer_set).shape[1]
+    texts: list[str] = []
+    for rows in np.array_split(asked.rows, -(-len(asked.rows) // ANSWER_BATCH)):
+        visual = arm.projector(arm.tokens(questions.frames(rows)))
+        texts += model.answer(asked.kind.prompt, visual, longest)
+    return np.array(texts)

@@ -1,0 +1,178 @@
+"""Train probes on frozen features and score them on held-out episodes, beside what needs no video at all.
+
+Every encoder gets the same clips, the same batches, the same initial probe and the same number of steps, so that a
+difference between two encoders is a difference between their features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vjepa.config import ProbeConfig
+from vjepa.data.clips import ClipSampler
+from vjepa.data.episode import Episode
+from vjepa.data.motion import DIRECTIONS, ClipTable, tabulate
+from vjepa.errors import DataError
+from vjepa.nn.attentive import AttentiveProbe
+from vjepa.nn.encoder import VisionTransformer
+from vjepa.probing.features import Labels, encode_clips, labels_of
+from vjepa.statistics import Estimate, mean
+from vjepa.training.schedule import WarmupStableDecay, parameter_groups
+
+PREDICT_BATCH = 256
+METRIC = {"task": "task_accuracy", "motion": "motion_accuracy", "hand": "hand_error_cm"}
+BASELINE = {"task": "_majority", "motion": "_majority", "hand": "_mean_guess"}
+
+
+@dataclass
+class Split:
+    """The clips of one split and their labels."""
+
+    sampler: ClipSampler
+    clips: ClipTable
+    labels: dict[str, Labels]
+
+
+@dataclass
+class ProbeData:
+    """Both splits; `tasks` are the sentences of the training episodes in the order of the task probe's classes."""
+
+    tasks: list[str]
+    train: Split
+    test: Split
+
+    @property
+    def outputs(self) -> dict[str, int]:
+        """Outputs of each probe."""
+        return {"task": len(self.tasks), "motion": 2 * len(DIRECTIONS), "hand": 3}
+
+
+def prepare(train: Sequence[Episode], test: Sequence[Episode], config: ProbeConfig, seed: int) -> ProbeData:
+    """Choose the clips, `clips_per_episode` of each episode, and label them.
+
+    Raises:
+        DataError: no episode is long enough, or no clip of a split shows what a probe is asked.
+    """
+    tasks = sorted({episode.task for episode in train})
+    splits = []
+    for name, episodes in (("training", train), ("held-out", test)):
+        sampler = ClipSampler(episodes, config.frames, config.stride, seed)
+        clips = spread_clips(tabulate(sampler), config.clips_per_episode, seed)
+        labels = labels_of(clips, tasks, config.min_move)
+        for subject, found in labels.items():
+            if len(found.clips) == 0:
+                raise DataError(
+                    f"no {name} clip has a label for the {subject} probe; lower probe.min_move or add episodes"
+                )
+        splits.append(Split(sampler, clips, labels))
+    return ProbeData(tasks, *splits)
+
+
+def spread_clips(clips: ClipTable, per_episode: int, seed: int) -> ClipTable:
+    """At most `per_episode` clips of each episode, drawn without replacement."""
+    order = np.random.default_rng(seed).permutation(len(clips))
+    order = order[np.argsort(clips.episodes[order], kind="stable")]
+    _, first, counts = np.unique(clips.episodes[order], return_index=True, return_counts=True)
+    rank = np.arange(len(order)) - np.repeat(first, counts)
+    return clips.rows(np.sort(order[rank < per_episode]))
+
+
+def fit_probe(features: Tensor, labels: Labels, outputs: int, config: ProbeConfig, seed: int) -> AttentiveProbe:
+    """Train one probe: cross-entropy for classes, squared error for positions in units of their deviation.
+
+    Args:
+        features: `float16 [M, N, D]`.
+        labels: rows of `features` and their classes, or positions that are already standardised.
+        outputs: classes or numbers.
+        config: steps, batch and learning rate.
+        seed: of the initial weights and the batches.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        probe = AttentiveProbe(features.shape[-1], config.heads, config.depth, outputs)
+    optimizer = torch.optim.AdamW(parameter_groups([probe], config.weight_decay))
+    warmup = config.steps // 10
+    schedule = WarmupStableDecay(config.steps, warmup, config.steps - warmup, config.learning_rate, 0.0)
+    rows, targets = torch.from_numpy(labels.clips), torch.from_numpy(labels.values)
+    loss_of = F.mse_loss if targets.is_floating_point() else F.cross_entropy
+    for step in range(config.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = schedule.at(step)
+        batch = torch.from_numpy(np.random.default_rng((seed, step)).integers(len(rows), size=config.batch_size))
+        loss = loss_of(probe(features[rows[batch]].float()), targets[batch])
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+    return probe.eval()
+
+
+@torch.inference_mode()
+def predict(probe: AttentiveProbe, features: Tensor, clips: np.ndarray) -> np.ndarray:
+    """The probe's outputs for some rows of the features: `float32 [K, outputs]`."""
+    return torch.cat([probe(features[rows].float()) for rows in torch.from_numpy(clips).split(PREDICT_BATCH)]).numpy()
+
+
+@dataclass
+class FittedProbes:
+    """The probes of one encoder, with the scale of positions.
+
+    Attributes:
+        probes: by subject.
+        hand_mean, hand_std: `float32 [3]`, m, of the training clips; the hand probe gives (position - mean) / std.
+    """
+
+    probes: dict[str, AttentiveProbe]
+    hand_mean: np.ndarray
+    hand_std: np.ndarray
+
+
+def probe_encoder(
+    encoder: VisionTransformer, data: ProbeData, config: ProbeConfig, seed: int, title: str
+) -> tuple[FittedProbes, dict[str, Estimate]]:
+    """Encode the clips, train the three probes and score them on held-out episodes.
+
+    Returns:
+        The probes, and `task_accuracy`, `motion_accuracy` and `hand_error_cm` with intervals over episodes.
+    """
+    train, test = data.train, data.test
+    features = encode_clips(encoder, train.sampler, train.clips, f"{title}: training clips")
+    positions = train.labels["hand"].values
+    center, scale = positions.mean(0), positions.std(0).clip(1e-3)
+    wanted = {**train.labels, "hand": Labels(train.labels["hand"].clips, (positions - center) / scale)}
+    probes = {name: fit_probe(features, wanted[name], data.outputs[name], config, seed) for name in METRIC}
+    del features
+
+    features = encode_clips(encoder, test.sampler, test.clips, f"{title}: held-out clips")
+    metrics = {}
+    for name, probe in probes.items():
+        found = predict(probe, features, test.labels[name].clips)
+        guess = found * scale + center if name == "hand" else found.argmax(1)
+        metrics[METRIC[name]] = score(name, guess, test.labels[name], test.clips)
+    return FittedProbes(probes, center, scale), metrics
+
+
+def baselines(data: ProbeData) -> dict[str, Estimate]:
+    """Always the most frequent class, or the mean position, of the training clips, scored on the held-out ones."""
+    held_out = data.test.labels
+    metrics = {}
+    for name, metric in METRIC.items():
+        values = data.train.labels[name].values
+        guess = values.mean(0) if name == "hand" else np.bincount(values).argmax()
+        repeated = np.broadcast_to(guess, held_out[name].values.shape)
+        metrics[metric + BASELINE[name]] = score(name, repeated, held_out[name], data.test.clips)
+    return metrics
+
+
+def score(name: str, guess: np.ndarray, labels: Labels, clips: ClipTable) -> Estimate:
+    """Accuracy of classes, or mean Euclidean error of positions in cm, with its interval over episodes."""
+    if name == "hand":
+        values = 100 * np.linalg.norm(guess - labels.values, axis=1)
+    else:
+        values = (guess == labels.values).astype(float)
+    return mean(values, clips.episodes[labels.clips])
