@@ -23,7 +23,7 @@ def test_a_missing_key_is_named():
 
 
 def test_a_value_of_the_wrong_type_is_named():
-    with pytest.raises(UserError, match="'width'.*wide"):
+    with pytest.raises(UserError, match=r"'width'.*wide"):
         read_config(EncoderConfig, GOOD | {"width": "wide"}, "encoder")
 
 

@@ -79,7 +79,8 @@ def test_dropping_equals_dense_attention_with_the_dropped_keys_hidden(encoder):
 def test_rope_angles_are_tiled_and_leave_the_rest_channels_alone():
     cos, sin = rope_tables(torch.tensor([[3, 1, 2]]), head_dim=32)
     assert torch.allclose(cos[0, 0], torch.tensor(3.0).cos()) and torch.allclose(cos[0, 5], torch.tensor(3.0).cos())
-    assert torch.allclose(sin[0, 10].abs(), torch.tensor(1.0).sin()) and torch.allclose(cos[0, 20], torch.tensor(2.0).cos())
+    assert torch.allclose(sin[0, 10].abs(), torch.tensor(1.0).sin())
+    assert torch.allclose(cos[0, 20], torch.tensor(2.0).cos())
     assert torch.equal(cos[0, 30:], torch.ones(2)) and torch.equal(sin[0, 30:].abs(), torch.zeros(2))
 
 
@@ -87,8 +88,9 @@ def test_a_frame_is_encoded_as_a_still_clip(encoder):
     frames = torch.randint(0, 256, (3, 32, 32, 3), dtype=torch.uint8)
     still = torch.stack([frames, frames], dim=1)
     assert torch.equal(encode_frames(encoder, frames), encoder(normalise_pixels(still)))
-    assert torch.allclose(normalise_pixels(still).permute(0, 2, 3, 4, 1)[0, 0, 0, 0, 0],
-                          (still[0, 0, 0, 0, 0] / 255 - 0.485) / 0.229)
+    assert torch.allclose(
+        normalise_pixels(still).permute(0, 2, 3, 4, 1)[0, 0, 0, 0, 0], (still[0, 0, 0, 0, 0] / 255 - 0.485) / 0.229
+    )
 
 
 def test_gradient_on_visible_tokens_equals_that_of_dense_attention(encoder):

@@ -39,7 +39,8 @@ def test_loss_equals_a_token_by_token_reference(parts):
             seen = encoder(video[one], context[one])
             guess = predictor(seen, context[one], targets[one], grid_positions(2, 4, 4))[0]
             for place, token in enumerate(targets[clip]):
-                wanted = (features[token] - features[token].mean()) / (features[token].var(unbiased=False) + 1e-5).sqrt()
+                scale = (features[token].var(unbiased=False) + 1e-5).sqrt()
+                wanted = (features[token] - features[token].mean()) / scale
                 errors.append((guess[place] - wanted).abs().mean())
         per_mask.append(torch.stack(errors).mean())
     assert torch.allclose(loss, torch.stack(per_mask).mean(), atol=1e-5)

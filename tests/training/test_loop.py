@@ -3,6 +3,7 @@
 import resource
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -103,7 +104,7 @@ def test_the_schedule_warms_up_stays_and_decays():
     rates = [schedule.at(step) for step in range(100)]
     assert rates[0] == pytest.approx(0.1) and rates[9] == 1.0
     assert set(rates[9:80]) == {1.0}
-    assert rates[99] == pytest.approx(0.1) and all(a > b for a, b in zip(rates[80:], rates[81:], strict=False))
+    assert rates[99] == pytest.approx(0.1) and all(a > b for a, b in pairwise(rates[80:]))
 
 
 def test_phases_longer_than_the_run_are_refused():

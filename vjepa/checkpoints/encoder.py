@@ -1,7 +1,8 @@
 """Encoders on disk, in the layout of `transformers`' V-JEPA 2, so that `VJEPA2Model.from_pretrained` opens them as is.
 
 A folder holds `config.json`, `model.safetensors` (encoder and pretraining predictor) and
-`video_preprocessor_config.json`. Reading is exact: every tensor that is missing, unexpected or of another shape is named.
+`video_preprocessor_config.json`. Reading is exact: every tensor that is missing, unexpected or of another shape is
+named.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def from_transformers(theirs: dict[str, Tensor], ours: dict[str, Tensor], where:
 
 
 def save_encoder(path: Path, encoder: VisionTransformer, predictor: Predictor, frames: int) -> None:
-    """Write a folder that `load_encoder` and `transformers` open; `frames` is the length of the clips it learned from."""
+    """Write a folder that `load_encoder` and `transformers` open; `frames` is the length of its training clips."""
     config: dict[str, Any] = {
         "model_type": "vjepa2",
         "architectures": ["VJEPA2Model"],

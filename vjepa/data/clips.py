@@ -66,7 +66,7 @@ class ClipSampler:
         return ClipBatch(frames, states, chosen, starts)
 
     def every(self, per_episode: int) -> ClipBatch:
-        """For evaluation: `per_episode` clips of each usable episode, evenly spread over it (fewer where it is short)."""
+        """For evaluation: `per_episode` clips of each usable episode, spread evenly over it (fewer if it is short)."""
         pairs = []
         for i in self.usable:
             room = len(self.episodes[i].frames) - self.span

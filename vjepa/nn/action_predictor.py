@@ -66,7 +66,7 @@ class ActionPredictor(nn.Module):
         Returns:
             `[B, T, N, D]`: at step t the latents of step t + 1, from steps 0 to t alone.
         """
-        batch, steps, tokens, _ = latents.shape
+        _, steps, tokens, _ = latents.shape
         action = self.action_encoder(actions).unsqueeze(2)
         state = self.state_encoder(states).unsqueeze(2)
         patches = self.predictor_embed(latents) + action + state

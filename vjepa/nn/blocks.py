@@ -1,4 +1,4 @@
-"""The transformer block that all networks share: pre-norm, fused qkv, exact GELU, no dropout (reference for keys: V-JEPA 2)."""
+"""The transformer block that all networks share: pre-norm, fused qkv, exact GELU, no dropout; V-JEPA 2's key names."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, rope: Rope | None = None, mask: Tensor | None = None) -> Tensor:
         """`[B, N, D] -> [B, N, D]`; `mask` is bool `[N, N]`, True where a query (row) may see a key (column)."""
         qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        query, key, value = (*(qkv[:2] if rope is None else rotate(qkv[:2], *rope)), qkv[2])
-        out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        query, key = (qkv[:2] if rope is None else rotate(qkv[:2], *rope)).unbind(0)
+        out = F.scaled_dot_product_attention(query, key, qkv[2], attn_mask=mask)
         return self.proj(out.transpose(1, 2).flatten(2))
 
 

@@ -92,5 +92,5 @@ def normalise_pixels(frames: Tensor) -> Tensor:
 
 
 def encode_frames(encoder: VisionTransformer, frames: Tensor) -> Tensor:
-    """Encode each frame alone, shown for one whole tubelet, as V-JEPA 2-AC does: `uint8 [B, H, W, 3] -> [B, H'W', D]`."""
+    """Encode each frame alone, shown for a whole tubelet, as V-JEPA 2-AC does: `uint8 [B, H, W, 3] -> [B, H'W', D]`."""
     return encoder(normalise_pixels(frames.unsqueeze(1).expand(-1, encoder.tubelet, -1, -1, -1)))

@@ -50,5 +50,3 @@ class Predictor(nn.Module):
         for block in self.predictor_blocks:
             x = block(x, rope)
         return self.predictor_proj(self.predictor_norm(x[:, context.shape[1] :]))
-
-

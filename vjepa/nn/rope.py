@@ -2,8 +2,8 @@
 
 The channels of a head are cut in four: time, row, column, and a rest that is not rotated. Within a part of n channels,
 adjacent channels (2k, 2k + 1) are rotation partners, but the released models lay the n/2 angles out TILED
-(w0 .. wm, w0 .. wm) rather than each twice, so the partners turn by different angles and the map is not a pure rotation.
-The weights depend on that, and `transformers` does the same.
+(w0 .. wm, w0 .. wm) rather than each twice, so the partners turn by different angles and the map is not a pure
+rotation. The weights depend on that, and `transformers` does the same.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ def rope_tables(positions: Tensor, head_dim: int) -> tuple[Tensor, Tensor]:
     """Cosines and sines for tokens at `positions`.
 
     Args:
-        positions: `[..., N, 3]`, time step, row and column of each token, in patch units. A token at row and column 0 is
-            rotated in time alone: that is how action and state tokens are placed.
+        positions: `[..., N, 3]`, time step, row and column of each token, in patch units. A token at row and column 0
+            is rotated in time alone: that is how action and state tokens are placed.
         head_dim: channels of a head.
 
     Returns:

@@ -13,6 +13,7 @@ def teacher_forcing_loss(model: WorldModel, latents: Tensor, actions: Tensor, st
     """L1 of every next latent given the true past.
 
     Args:
+        model: gives the next latents.
         latents: `[B, T, N, D]`.
         actions: `[B, T - 1, A]`, between them.
         states: `[B, T, S]`.

@@ -77,7 +77,7 @@ class WorldModel(nn.Module):
         return (self.pooled_tokens(frames) - self.latent_mean) / self.latent_scale
 
     def predict(self, latents: Tensor, actions: Tensor, states: Tensor) -> Tensor:
-        """`[B, T, N, D]`, `[B, T, A]`, `[B, T, S]` in physical units -> the next latents at every step, `[B, T, N, D]`."""
+        """`[B, T, N, D]`, `[B, T, A]`, `[B, T, S]` in physical units -> the next latents of every step, alike."""
         return self.predictor(latents, actions / self.action_scale, (states - self.state_mean) / self.state_scale)
 
     def step(self, latents: Tensor, actions: Tensor, states: Tensor) -> Tensor:
@@ -85,7 +85,7 @@ class WorldModel(nn.Module):
         return self.predict(latents, actions, states)[:, -1]
 
     def fit_statistics(self, tokens: Tensor, states: Tensor, actions: Tensor) -> None:
-        """Take the normalisation from training data: `pooled_tokens` `[M, N, D]`, states `[M, S]`, actions `[M', A]`."""
+        """Take the normalisation from training data: `pooled_tokens` `[M, N, D]`, states `[M, S]`, actions `[K, A]`."""
         self.latent_mean.copy_(tokens.mean(0))
         self.latent_scale.copy_((tokens - tokens.mean(0)).std((0, 1)).clamp_min(1e-4))
         self.state_mean.copy_(states.mean(0))

@@ -10,7 +10,7 @@ from vjepa.config import MaskConfig
 def block_size(rows: int, columns: int, config: MaskConfig, rng: np.random.Generator) -> tuple[int, int]:
     """Height and width of the blocks of one batch, in patches; the aspect ratio is drawn uniformly."""
     area = int(rows * columns * config.spatial_scale)
-    aspect = rng.uniform(*config.aspect_ratio)
+    aspect = rng.uniform(config.aspect_ratio[0], config.aspect_ratio[1])
     height, width = round((area * aspect) ** 0.5), round((area / aspect) ** 0.5)
     return min(max(height, 1), rows), min(max(width, 1), columns)
 
@@ -45,8 +45,8 @@ def sample_masks(
             for _ in range(config.blocks):
                 top, left = rng.integers(rows - height + 1), rng.integers(columns - width + 1)
                 clip[top : top + height, left : left + width] = True
-    hidden = hidden.reshape(batch, -1)
-    return _ids(~hidden, steps, rng), _ids(hidden, steps, rng)
+    flat = hidden.reshape(batch, -1)
+    return _ids(~flat, steps, rng), _ids(flat, steps, rng)
 
 
 def _ids(chosen: np.ndarray, steps: int, rng: np.random.Generator) -> np.ndarray:

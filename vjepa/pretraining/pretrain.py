@@ -101,4 +101,5 @@ class Pretraining:
 
     def momentum(self, step: int) -> float:
         """The EMA momentum of a step."""
-        return linear(*self.config.ema, step, self.config.steps)
+        start, end = self.config.ema
+        return linear(start, end, step, self.config.steps)

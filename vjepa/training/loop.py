@@ -42,7 +42,7 @@ class Run:
         modules: every network whose tensors belong to the run's state, by name.
         optimizer: over the parameters that learn.
         schedule: learning rate by step.
-        identity: whatever the run depends on (settings, hash of the data): a checkpoint of another identity is not used.
+        identity: what the run depends on (settings, hash of the data): a checkpoint of another identity is not used.
         log_every: steps between two rows of the log.
         checkpoint_every: steps between two checkpoints.
     """
