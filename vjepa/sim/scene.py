@@ -1,6 +1,6 @@
 """One Meta-World task in MuJoCo: set up by seed, driven in steps of 12.5 ms, seen from one camera.
 
-A scene costs 0.6 s to build and 6 ms to set up again, so scenes are reused (see `arm.py`). Meta-World's own `step`
+A scene costs 0.7 s to build and 6 ms to set up again, so scenes are reused (see `arm.py`). Meta-World's own `step`
 takes four times as long as the physics that it runs, for observations and rewards that only the expert and the success
 flag need: here they are computed when asked for.
 """
@@ -23,6 +23,7 @@ from vjepa.sim import look
 from vjepa.sim.graphics import Camera
 from vjepa.sim.tasks import sentence_of
 
+EXPERTS: dict[str, Any] = dict(ENV_POLICY_MAP)
 STEP_S = 0.0125
 """Seconds in a control step."""
 CAMERA, CAMERA_POSITION = "corner2", (0.75, 0.075, 0.7)
@@ -32,7 +33,7 @@ FINGERS_OPEN_M, FINGERS_CLOSED_M = 0.1, 0.03  # between the finger tips
 MOVED_BY_META_WORLD = ("body_pos", "body_quat", "site_pos")
 
 # The weld that pulls the hand to its target is soft and lags by 5 to 8 control steps. Leading it by twice the error and
-# braking by three steps' velocity leaves 0.3 cm (90 %: 0.5 cm) after 10 steps, with the hand at rest within 0.5 mm a
+# braking by three steps' velocity leaves 0.24 cm (90 %: 0.44 cm) after 10 steps, with the hand at rest within 0.5 mm a
 # step; 0.5 x error - 1.0 x velocity added to the target in each step left 1.3 cm (2.6 cm) and a hand still moving.
 LEAD, BRAKE = 2.0, 3.0
 SAG = np.array([0, 0, 0.0038])  # m, how far the arm's weight pulls it below the target
@@ -90,7 +91,7 @@ class Scene:
         mujoco.mj_resetData(self._model, self._data)
         self._world.reset_model()
         mujoco.mj_forward(self._model, self._data)
-        self._expert = ENV_POLICY_MAP[self.task]()
+        self._expert = EXPERTS[self.task]()
 
     def hand(self) -> np.ndarray:
         """Where the hand is: `float64 [3]`, m. Meta-World's robot base is the origin of the world."""
@@ -100,7 +101,7 @@ class Scene:
         """How fast the hand moves: `float64 [3]`, m/s."""
         spatial = np.zeros(6)
         body = self._data.body("hand").id
-        mujoco.mj_objectVelocity(self._model, self._data, mujoco.mjtObj.mjOBJ_BODY, body, spatial, 0)
+        mujoco.mj_objectVelocity(self._model, self._data, mujoco.mjtObj.mjOBJ_XBODY, body, spatial, 0)
         return spatial[3:]
 
     def closedness(self) -> float:
