@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from toy_world import DotEnvironment, draw
 
-from vjepa.planning import CrossEntropyPlanner, Scene, WorldModel, plan_episode, run_episode, still_policy
+from vjepa.planning import (
+    CrossEntropyPlanner,
+    Scene,
+    WorldModel,
+    plan_episode,
+    planning_policy,
+    run_episode,
+    still_policy,
+)
 from vjepa.planning.benchmark import EpisodeJob, Trial, closed_loop_values, in_other_light, play, recordings
 
 PLANNER = CrossEntropyPlanner(horizon=1, samples=48, iterations=4, elites=6, sigma=0.05, max_move=0.075)
@@ -29,6 +37,14 @@ def test_planning_again_after_every_action_ends_at_the_goal(toy_model: WorldMode
     assert distances[-1] < 0.01
     assert (np.diff(distances[:4]) < 0).all()
     assert recording.success[-1] and not recording.success[0]
+
+
+def test_every_action_is_searched_with_samples_of_its_own(toy_model: WorldModel) -> None:
+    act = planning_policy(toy_model, PLANNER, draw(GOAL), seed=5)
+    state = np.array([*START, 0.0], np.float32)
+    first, again, next_step = (act(draw(START), state, step) for step in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert (first != next_step).any()
 
 
 def test_an_environment_that_ends_the_episode_is_left_alone(toy_model: WorldModel) -> None:

@@ -12,7 +12,7 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -130,8 +130,8 @@ def check_files(folder: Path, manifest: dict[str, Any]) -> None:
     if not isinstance(files, dict) or not set(GRAPHS) <= set(files):
         raise UserError(f"{folder / 'bundle.json'} must list the files {' and '.join(GRAPHS)}")
     for name, entry in files.items():
-        # Both rules, since a Windows path is a plain name on Linux and the other way round.
-        if name in ("", ".", "..") or PurePosixPath(name).name != name or PureWindowsPath(name).name != name:
+        # Windows' rules on every system: they know both kinds of slash, and drives.
+        if name in ("", ".", "..") or PureWindowsPath(name).name != name:
             raise UserError(f"{folder / 'bundle.json'} lists {name!r}, which leads out of its folder: don't use it")
         try:
             found = sha256_of(folder / name)

@@ -101,7 +101,7 @@ def planning_policy(model: WorldModel, planner: CrossEntropyPlanner, goal_image:
     goal = model.encode(goal_image[None])[0]
 
     def act(image: np.ndarray, state: np.ndarray, step: int) -> np.ndarray:
-        return planner.plan(model, image, state, goal, seed=seed + step).action
+        return planner.plan(model, image, state, goal, seed=(seed, step)).action
 
     return act
 

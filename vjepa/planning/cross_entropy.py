@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,7 +73,9 @@ class CrossEntropyPlanner:
         if self.elites > self.samples:
             raise UserError(f"the planner's elites ({self.elites}) can't be more than its samples ({self.samples})")
 
-    def plan(self, model: WorldModel, frame: np.ndarray, state: np.ndarray, goal: np.ndarray, seed: int) -> Plan:
+    def plan(
+        self, model: WorldModel, frame: np.ndarray, state: np.ndarray, goal: np.ndarray, seed: int | Sequence[int]
+    ) -> Plan:
         """Plan from one frame; the same inputs and seed give the same plan.
 
         Args:
