@@ -66,7 +66,7 @@ METRICS: dict[str, dict[str, Any]] = {
         "answer_accuracy": share(151, 180),
         "answer_accuracy_blind": share(76, 180),
         "answer_accuracy_untrained": share(140, 180),
-        "direction": {"answer_accuracy": share(40, 60), "answer_accuracy_blind": share(31, 60)},
+        "kinds": {"up_down": {"answer_accuracy": share(40, 60), "answer_accuracy_blind": share(31, 60)}},
     },
     "export": {"encoder_max_abs_error": 2.1e-6, "predictor_max_abs_error": 1.4e-6},
     "plan": {

@@ -175,6 +175,10 @@ def test_a_claim_that_pretraining_helps_planning_needs_an_untrained_arm(page: st
     assert "That pretraining helps planning is not shown" in page
 
 
+def test_a_quantity_of_a_group_is_named_by_its_innermost_group(page: str) -> None:
+    assert "<strong>Up down: answers about a clip</strong>" in page
+
+
 def test_planned_episodes_carry_their_own_outcome(page: str) -> None:
     # the made-up recordings: reach ends 2, 3, 4 and 5 cm away (the first three succeed), handle_press 8 and 9 cm
     assert re.findall(r"(✓|✗) (?:no )?success", page) == ["✓", "✓", "✓", "✗", "✗", "✗"]
@@ -183,7 +187,7 @@ def test_planned_episodes_carry_their_own_outcome(page: str) -> None:
 
 def test_answers_are_marked_by_comparing_them_with_the_truth(run: MadeUpRun) -> None:
     answers = json.loads((run.folder / "plots" / "answers.json").read_text())[:1]
-    answers[0] |= {"answer": "Up", "predicted": " up ", "blind": "down"}
+    answers[0] |= {"answer": "up", "predicted": "up", "blind": "down"}
     (run.folder / "plots" / "answers.json").write_text(json.dumps(answers))
     assert re.findall(r"(✓|✗) (?:right|wrong)", run.render()) == ["✓", "✗"]
 

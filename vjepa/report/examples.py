@@ -115,14 +115,14 @@ def answer_cards(answers: Sequence[Values], episodes: Sequence[Episode], frames:
         if taken[answer["kind"]] > 2 or answer["key"] not in by_key:
             continue
         clip = by_key[answer["key"]].frames[answer["start"] :][: (frames - 1) * stride + 1 : stride]
-        texts = {name: str(answer[name]).strip() for name in ("question", "answer", "predicted", "blind")}
+        texts = {name: str(answer[name]) for name in ("question", "answer", "predicted", "blind")}
         cards.append(
             {
                 **texts,
                 "kind": spaced(answer["kind"]),
                 "frames": [film.data_uri(frame) for frame in film.spread(clip, 4)],
-                "right": texts["predicted"].lower() == texts["answer"].lower(),
-                "blind_right": texts["blind"].lower() == texts["answer"].lower(),
+                "right": texts["predicted"] == texts["answer"],
+                "blind_right": texts["blind"] == texts["answer"],
             }
         )
     return sorted(cards, key=lambda card: card["kind"])

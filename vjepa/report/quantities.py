@@ -66,6 +66,11 @@ class Quantity:
         return self.name.rpartition(".")[0]
 
     @property
+    def heading(self) -> str:
+        """The innermost group for readers: `Left right` of `kinds.left_right.answer_accuracy`."""
+        return spaced(self.group.rpartition(".")[2])
+
+    @property
     def last(self) -> str:
         """The last part of the path."""
         return self.name.rpartition(".")[2]
@@ -124,7 +129,7 @@ def label(name: str) -> str:
 
 def spaced(name: str) -> str:
     """A name for readers: `reach_other_light` -> `Reach other light`."""
-    words = name.replace("_", " ").replace(".", ", ")
+    words = name.replace("_", " ")
     return words[:1].upper() + words[1:]
 
 

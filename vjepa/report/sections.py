@@ -58,7 +58,7 @@ def panels(comparisons: Sequence[Comparison], stage: str) -> list[Values]:
     for comparison in comparisons:
         measured = comparison.measured
         if measured.file == stage and (comparison.baselines or measured.low is not None):
-            panel = found.setdefault(measured.group or measured.name, {"title": spaced(measured.group), "tables": []})
+            panel = found.setdefault(measured.group or measured.name, {"title": measured.heading, "tables": []})
             panel["tables"].append(whisker_table(comparison))
     return list(found.values())
 

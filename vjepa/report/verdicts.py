@@ -20,7 +20,6 @@ from vjepa.report.quantities import (
     better,
     interval,
     label,
-    spaced,
     unit,
     with_unit,
 )
@@ -62,7 +61,7 @@ class Comparison:
     def title(self) -> str:
         """What is measured, with the group it belongs to: `Reach: success at the last step`."""
         words = label(self.measured.name)
-        return f"{spaced(self.measured.group)}: {words[0].lower()}{words[1:]}" if self.measured.group else words
+        return f"{self.measured.heading}: {words[0].lower()}{words[1:]}" if self.measured.group else words
 
     @property
     def verdict(self) -> Verdict | None:
