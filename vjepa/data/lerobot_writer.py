@@ -7,8 +7,7 @@ video file holds episodes one after the other, and `meta/episodes` says where ea
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from fractions import Fraction
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 
-from vjepa.data.video import CONVERSION, QUALITY
+from vjepa.data.lerobot_statistics import Statistics
+from vjepa.data.lerobot_video import EpisodeVideo
 from vjepa.errors import UserError
 from vjepa.files import write_json
 
@@ -28,8 +26,6 @@ DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 FILES_PER_CHUNK = 1000
-KEYFRAME_EVERY = 2  # LeRobot's choice: any frame is at most one other away
-QUANTILES = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
 INDEX_COLUMNS = {
     "timestamp": "float32",
     "frame_index": "int64",
@@ -247,95 +243,6 @@ class LeRobotWriter:
             "video_path": VIDEO_PATH,
             "features": features,
         }
-
-
-class EpisodeVideo:
-    """An H.264 file to which episodes are appended, each beginning with a key frame."""
-
-    def __init__(self, path: Path, fps: float, size: int) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.fps, self.size, self._count = fps, 0, 0
-        # Equal frames give equal bytes: one thread, no clock or version string. Without B-frames time starts at 0.
-        self._container = av.open(str(path), "w", format="mp4", options={"fflags": "+bitexact"})
-        options = {"crf": str(QUALITY), "preset": "veryfast", "bf": "0", "g": str(KEYFRAME_EVERY), "threads": "1"}
-        rate = Fraction(fps).limit_denominator(10_000)
-        self._stream = self._container.add_stream("libx264", rate=rate, options=options)
-        self._stream.height = self._stream.width = size
-        self._stream.pix_fmt = "yuv420p"
-        self._stream.codec_context.time_base = 1 / rate
-        self._reformatter = VideoReformatter()
-
-    def add(self, frames: np.ndarray) -> tuple[float, float]:
-        """Append an episode `uint8 [T, H, W, 3]`; when it starts and ends in the file, in s."""
-        start = self._count
-        for image in frames:
-            frame = VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-            frame = self._reformatter.reformat(frame, format="yuv420p", interpolation=CONVERSION, threads=1)
-            frame.pts = self._count
-            frame.pict_type = av.video.frame.PictureType.I if self._count == start else frame.pict_type
-            self._mux(frame)
-            self._count += 1
-        return start / self.fps, self._count / self.fps
-
-    def close(self) -> None:
-        """Write what is left and the index."""
-        self._mux(None)
-        self._container.close()
-
-    def _mux(self, frame: VideoFrame | None) -> None:
-        for packet in self._stream.encode(frame):
-            self.size += packet.size
-            self._container.mux(packet)
-
-
-@dataclass
-class Statistics:
-    """Statistics of one feature over the episodes added, exact: all values of a column, histograms of images."""
-
-    _values: list[np.ndarray] = field(default_factory=list)
-    _histogram: np.ndarray | None = None
-    _images: int = 0
-
-    def add(self, values: np.ndarray) -> dict[str, Any]:
-        """Add an episode, `[T]`, `[T, N]` or images `uint8 [T, H, W, 3]`; the episode's own statistics."""
-        if values.ndim == 4:
-            # Every second pixel of every second row, as LeRobot thins large images for this.
-            histogram = np.stack(
-                [np.bincount(c.ravel(), minlength=256) for c in np.moveaxis(values[:, ::2, ::2], 3, 0)]
-            )
-            self._histogram = histogram if self._histogram is None else self._histogram + histogram
-            self._images += len(values)
-            return describe_images(histogram, len(values))
-        self._values.append(values)
-        return describe(values)
-
-    def total(self) -> dict[str, Any]:
-        """Statistics of all that was added."""
-        if self._histogram is not None:
-            return describe_images(self._histogram, self._images)
-        return describe(np.concatenate(self._values))
-
-
-def describe(values: np.ndarray) -> dict[str, Any]:
-    """Statistics of a column `[T]` or `[T, N]`: lists of 1 or N numbers, and the count."""
-    rows = values.reshape(len(values), -1).astype(np.float64)
-    quantiles = np.quantile(rows, list(QUANTILES.values()), axis=0)
-    described = {"min": rows.min(0), "max": rows.max(0), "mean": rows.mean(0), "std": rows.std(0)}
-    described |= dict(zip(QUANTILES, quantiles, strict=True))
-    return {name: value.tolist() for name, value in described.items()} | {"count": [len(rows)]}
-
-
-def describe_images(histogram: np.ndarray, images: int) -> dict[str, Any]:
-    """Statistics of pixel values in 0..1 from counts `[3, 256]`: lists of shape [3, 1, 1], and the number of images."""
-    levels = np.arange(256) / 255
-    share = histogram / histogram.sum(1, keepdims=True)
-    mean = share @ levels
-    std = np.sqrt(np.maximum(share @ levels**2 - mean**2, 0))
-    cumulated = share.cumsum(1)
-    described = {"min": levels[(histogram > 0).argmax(1)], "max": levels[255 - (histogram > 0)[:, ::-1].argmax(1)]}
-    described |= {"mean": mean, "std": std}
-    described |= {name: levels[(cumulated >= q - 1e-12).argmax(1)] for name, q in QUANTILES.items()}
-    return {name: value.reshape(3, 1, 1).tolist() for name, value in described.items()} | {"count": [images]}
 
 
 def arrow_type(column: Column) -> pa.DataType:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,11 @@ EXPERT_STEPS, EXPERT_LOOKS = 400, 2  # control steps that the scripted expert ge
 AT_REST, PATIENCE = 0.005, 60  # m/s; control steps without a better moment after which the expert is stopped
 IDLE_SCENES = 3  # scenes kept for reuse in a process, at 85 MB each
 
+Observation = dict[str, Any]
+"""`image` (`uint8 [S, S, 3]`) and `state` (`float32 [7]`)."""
+Outcome = tuple[Observation, float, bool, bool, dict[str, Any]]
+"""Observation, reward, terminated, truncated, info."""
+
 _idle: list[Scene] = []
 
 
@@ -39,7 +45,7 @@ class Goal:
     success: bool
 
 
-class SimulatedArm(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
+class SimulatedArm(gymnasium.Env[Observation, np.ndarray]):
     """An arm on a table with one task's objects.
 
     An observation holds `image` (`uint8 [S, S, 3]`) and `state` (`float32 [7]`: x, y, z in m from the robot's base,
@@ -68,22 +74,20 @@ class SimulatedArm(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    ) -> tuple[Observation, dict[str, Any]]:
         """Set the scene up, exactly as before, or the scene of another seed if one is given."""
         super().reset(seed=seed)
         self.seed = self.seed if seed is None else seed
         self.scene.reset(self.seed, self.variation)
         return self.observe(), {"success": self.scene.success()}
 
-    def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
+    def step(self, action: np.ndarray) -> Outcome:
         """Carry an action out and look."""
         reach = np.clip(action, -REACH, REACH)
         self.scene.move(reach[:3], float(reach[6]), self.steps_per_frame)
         return self._outcome()
 
-    def step_expert(
-        self, noise: np.ndarray, limit: float
-    ) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
+    def step_expert(self, noise: np.ndarray, limit: float) -> Outcome:
         """Let the scripted expert act for one step; `noise` and `limit` as in `Scene.follow_expert`."""
         self.scene.follow_expert(noise, limit, self.steps_per_frame)
         return self._outcome()
@@ -96,7 +100,7 @@ class SimulatedArm(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             if np.abs(way).max() < MAX_MOVE:
                 break
 
-    def observe(self) -> dict[str, np.ndarray]:
+    def observe(self) -> Observation:
         """What the camera and the joints show now."""
         return {"image": self.scene.render(), "state": self.scene.state()}
 
@@ -106,7 +110,7 @@ class SimulatedArm(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             return_scene(self.scene)
             del self.scene
 
-    def _outcome(self) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
+    def _outcome(self) -> Outcome:
         success = self.scene.success()
         return self.observe(), float(success), False, False, {"success": success}
 
@@ -124,7 +128,7 @@ def expert_goal(env: SimulatedArm) -> Goal:
     """
     best: Goal | None = None
     least, since = np.inf, 0
-    with make_env(env.task, env.seed, env.image_size, env.variation, env.steps_per_frame) as copy:
+    with closing(make_env(env.task, env.seed, env.image_size, env.variation, env.steps_per_frame)) as copy:
         scene = copy.scene
         scene.reset(env.seed, env.variation)
         for _ in range(EXPERT_STEPS // EXPERT_LOOKS):
@@ -135,8 +139,7 @@ def expert_goal(env: SimulatedArm) -> Goal:
             since += EXPERT_LOOKS
             if best is not None and (least < AT_REST or since > PATIENCE):
                 break
-        best = best or Goal(scene.render(), scene.state(), False)
-    return best
+        return best or Goal(scene.render(), scene.state(), False)
 
 
 def borrow_scene(task: str, image_size: int) -> Scene:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from vjepa.config import CollectConfig
-from vjepa.sim.arm import BENCHMARK_FIRST_SEED, SimulatedArm, make_env
+from vjepa.sim.arm import BENCHMARK_FIRST_SEED, Outcome, SimulatedArm, make_env
 
 WORKSPACE_LOW, WORKSPACE_HIGH = np.array([-0.3, 0.42, 0.06]), np.array([0.26, 0.92, 0.42])
 """m: where the hand can go and be seen by the camera."""
 ARRIVED = 0.02  # m from a way-point
-Outcome = tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]
 Behaviour = Callable[[SimulatedArm, np.ndarray], Outcome]
 """Acts on the arm, given its state `float32 [7]`, and returns what `SimulatedArm.step` does."""
 PACE = (0.4, 1.0)  # a way-point is approached at a share of the largest move
