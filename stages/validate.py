@@ -1,0 +1,34 @@
+"""Data gates over data/shards: Great Expectations, with its Data Docs in data/docs; stops the chain when one fails."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from rich.console import Console
+
+from stages.runner import main
+from vjepa.config import CurateConfig, ValidateConfig
+from vjepa.files import atomic_directory, write_json
+from vjepa.gates.gate import check
+
+SHARDS = Path("data/shards")
+DOCS = Path("data/docs")
+LAST_DOCS = Path("runs/validate/docs")  # of the last run, passed or not; data/docs holds good data's only
+METRICS = Path("metrics/validate.json")
+
+
+def run(validate: ValidateConfig, curate: CurateConfig, seed: int) -> None:
+    """Check the shards; their pages are left in runs/validate/docs even if they fail."""
+    with atomic_directory(LAST_DOCS) as folder:
+        verdict = check(SHARDS, validate, curate.fps, seed, folder)
+    write_json(METRICS, verdict.counts())
+    verdict.require(LAST_DOCS / "index.html")
+    with atomic_directory(DOCS) as folder:
+        shutil.copytree(LAST_DOCS, folder, dirs_exist_ok=True)
+    count = len(verdict.outcomes)
+    Console(stderr=True, soft_wrap=True).print(f"all {count} expectations hold: {DOCS / 'index.html'}")
+
+
+if __name__ == "__main__":
+    main(run)
