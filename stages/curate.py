@@ -23,6 +23,7 @@ def run(curate: CurateConfig) -> None:
     """Curate all episodes, in as many processes as there are cores."""
     if not RAW.exists():
         raise DataError(f"{RAW} is missing: put a LeRobot v3.0 data set there, or make one with `dvc repro collect`")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for the processes to come: there is one a core already
     columns = (TextColumn("curate"), BarColumn(), MofNCompleteColumn(), TextColumn("episodes"), TimeRemainingColumn())
     console = Console(stderr=True, soft_wrap=True)
     with Progress(*columns, console=console) as progress, atomic_directory(SHARDS) as folder:
