@@ -29,21 +29,20 @@ def run_streaming(command: Sequence[str], folder: Path, on_line: Callable[[str],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
         start_new_session=True,  # a process group of its own, which can be ended as a whole
     )
     assert process.stdout is not None
     try:
         with process.stdout as lines:
             for line in lines:
-                on_line(line.rstrip())
+                # A progress bar writes over its line again and again: what it ends with is what is worth keeping
+                on_line(line.decode(errors="replace").rstrip().rpartition("\r")[2])
         return process.wait()
     finally:
         end_group(process)
 
 
-def end_group(process: subprocess.Popen[str]) -> None:
+def end_group(process: subprocess.Popen[bytes]) -> None:
     """End every process of the group that `process` leads: politely, and after `GRACE_S` by force."""
     if process.poll() is None:
         signal_group(process.pid, signal.SIGTERM)

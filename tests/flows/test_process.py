@@ -25,6 +25,12 @@ def test_lines_of_both_streams_arrive_in_order_with_the_exit_status(tmp_path: Pa
     assert lines == ["one", "two", "three"]
 
 
+def test_of_a_progress_bar_only_the_end_arrives(tmp_path: Path) -> None:
+    lines: list[str] = []
+    run_streaming(["printf", "10%%\\r50%%\\r100%%\\nnext\\n"], tmp_path, lines.append)
+    assert lines == ["100%", "next"]
+
+
 def test_lines_arrive_while_the_command_still_runs(tmp_path: Path) -> None:
     go = tmp_path / "go"
     code = f"import pathlib, time\nprint('ready')\nwhile not pathlib.Path({str(go)!r}).exists(): time.sleep(0.05)"
