@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from vjepa.data.lerobot import open_dataset
+from vjepa.data.lerobot_video import EpisodeVideo
 from vjepa.data.lerobot_writer import Column, LeRobotWriter, Place
 from vjepa.errors import UserError
 
@@ -103,13 +104,26 @@ def test_tasks_are_indexed_by_their_sentence(dataset):
     assert tasks["task_index"].tolist() == [0, 1]
 
 
-def test_video_is_h264_with_a_key_frame_at_the_start_of_each_episode(dataset):
-    with av.open(str(dataset / f"videos/{CAMERA}/chunk-000/file-000.mp4")) as container:
+def shown(file: Path) -> list[tuple[float, bool]]:
+    """Time and whether it is a key frame, of each frame of a video."""
+    with av.open(str(file)) as container:
+        return [(float(frame.time), frame.key_frame) for frame in container.decode(video=0)]
+
+
+def test_video_is_h264_with_frames_at_the_stated_rate(dataset):
+    file = dataset / f"videos/{CAMERA}/chunk-000/file-000.mp4"
+    with av.open(str(file)) as container:
         stream = container.streams.video[0]
         assert (stream.codec_context.name, stream.pix_fmt, float(stream.average_rate)) == ("h264", "yuv420p", 8.0)
-        frames = [(frame.time, frame.key_frame) for frame in container.decode(stream)]
-    np.testing.assert_allclose([time for time, _ in frames], np.arange(16) / 8, atol=1e-4)
-    assert all(frames[start][1] for start in (0, 5, 13))
+    np.testing.assert_allclose([time for time, _ in shown(file)], np.arange(16) / 8, atol=1e-4)
+
+
+def test_each_episode_begins_with_a_key_frame_even_if_it_looks_like_the_one_before(tmp_path):
+    video = EpisodeVideo(tmp_path / "file.mp4", 8.0, 32)
+    starts = [video.add(np.full((length, 32, 32, 3), 99, np.uint8))[0] for length in (5, 8, 3)]
+    video.close()
+    keys = [time for time, key in shown(tmp_path / "file.mp4") if key]
+    assert set(starts) <= set(keys) and len(keys) < 16
 
 
 def test_statistics_are_those_of_the_values_per_episode_and_over_all(dataset):
