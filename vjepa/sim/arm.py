@@ -20,6 +20,7 @@ MAX_MOVE = 0.08
 REACH = np.array([MAX_MOVE] * 3 + [np.pi] * 3 + [1], np.float32)
 EXPERT_STEPS, EXPERT_LOOKS = 400, 2  # control steps that the scripted expert gets, and between two looks at it
 AT_REST, PATIENCE = 0.005, 60  # m/s; control steps without a better moment after which the expert is stopped
+CALMER = 0.7  # a moment is better than the best so far if the hand is slower by this factor: fewer pictures to render
 IDLE_SCENES = 3  # scenes kept for reuse in a process, at 85 MB each
 
 Observation = dict[str, Any]
@@ -134,7 +135,7 @@ def expert_goal(env: SimulatedArm) -> Goal:
         for _ in range(EXPERT_STEPS // EXPERT_LOOKS):
             scene.follow_expert(np.zeros(3), MAX_MOVE * EXPERT_LOOKS / 10, EXPERT_LOOKS)
             speed = float(np.linalg.norm(scene.velocity()))
-            if scene.success() and speed < least:
+            if scene.success() and speed < CALMER * least:
                 best, least, since = Goal(scene.render(), scene.state(), True), speed, 0
             since += EXPERT_LOOKS
             if best is not None and (least < AT_REST or since > PATIENCE):

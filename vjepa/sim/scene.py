@@ -37,6 +37,7 @@ MOVED_BY_META_WORLD = ("body_pos", "body_quat", "site_pos")
 # step; 0.5 x error - 1.0 x velocity added to the target in each step left 1.3 cm (2.6 cm) and a hand still moving.
 LEAD, BRAKE = 2.0, 3.0
 SAG = np.array([0, 0, 0.0038])  # m, how far the arm's weight pulls it below the target
+EXPERT_HOLD = 2  # control steps that an expert's command is held: a look costs it as much as ten steps of physics
 GRIP = 5.0  # effort of the fingers for an error of the closedness of 1
 
 
@@ -143,13 +144,17 @@ class Scene:
             steps: control steps.
         """
         scale = min(1.0, limit / (COMMAND_M * steps))
-        for _ in range(steps):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # the experts' commands exceed 1 and are clipped, as meant
-                action = np.clip(self._expert.get_action(self._observe()), -1, 1)
+        for step in range(steps):
+            if step % EXPERT_HOLD == 0:
+                mujoco.mj_forward(self._model, self._data)
+                with warnings.catch_warnings():
+                    warnings.simplefilter(
+                        "ignore", UserWarning
+                    )  # commands beyond 1 are clipped, as they are meant to be
+                    action = np.clip(self._expert.get_action(self._observe()), -1, 1)
             self._world.set_xyz_action(np.clip(action[:3] + noise, -1, 1) * scale)
             self._run(action[3])
-            mujoco.mj_forward(self._model, self._data)
+        mujoco.mj_forward(self._model, self._data)
 
     def success(self) -> bool:
         """Meta-World's success flag for the present moment."""
