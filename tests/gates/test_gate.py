@@ -1,0 +1,105 @@
+"""The gate as the chain meets it: one line on failure, counts for the metrics, pages that open anywhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import yaml
+from good_shards import FPS, LIMITS, good_episodes, pack, write
+
+from stages import validate
+from vjepa.config import CurateConfig
+from vjepa.errors import DataError, GateError
+
+
+@pytest.fixture
+def settings(repository: Path) -> CurateConfig:
+    """Curation's settings, at the frame rate of the test's shards."""
+    curate = yaml.safe_load((repository / "conf/profile/smoke.yaml").read_text())["curate"]
+    return CurateConfig(**curate | {"fps": FPS})
+
+
+class References(HTMLParser):
+    """Collects what a page loads or links to."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.feed(page.read_text())
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.found += [value for name, value in attributes if name in ("src", "href") and value]
+
+
+def test_good_shards_leave_counts_and_pages_that_need_no_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: CurateConfig
+) -> None:
+    write(tmp_path / "data/shards", pack(good_episodes()))
+    monkeypatch.chdir(tmp_path)
+    validate.run(LIMITS, settings, seed=0)
+    counts = json.loads(Path("metrics/validate.json").read_text())
+    assert counts["expectations_evaluated"] == counts["expectations_passed"] > 40
+    assert counts["rows"] == {
+        "shards": 3,
+        "episodes": 10,
+        "counts": 1,
+        "samples": 10,
+        "states": 60,
+        "actions": 50,
+    }
+    pages = list(Path("data/docs").rglob("*.html"))
+    assert len(pages) == 1 + 2 * len(counts["rows"])  # an index, and for each table its expectations and its results
+    for page in pages:
+        assert not re.search(r"<script|url\(['\"]?http", page.read_text())
+        for reference in References(page).found:
+            assert reference.startswith("#") or (page.parent / reference).exists()
+    linked = References(Path("data/docs/index.html")).found
+    assert [link.split("/")[:2] for link in linked] == [["validations", table] for table in counts["rows"]]
+
+
+def test_bad_shards_stop_the_chain_and_leave_their_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: CurateConfig
+) -> None:
+    episodes = good_episodes()
+    episodes[4].states[2:, 1] += 0.5
+    shards = write(tmp_path / "data/shards", pack(episodes))
+    with open(shards / "test/test-000000.tar", "r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"x")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(GateError) as caught:
+        validate.run(LIMITS, settings, seed=0)
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in (
+        r"^2 of 4\d expectations failed: ",
+        r"expect_column_values_to_be_in_set\(column problem, value_set \['none'\]\) of shards in 1 of 3 rows: "
+        r"data/shards/test/test-000000\.tar \(its bytes have changed since curation\)",
+        r"expect_column_values_to_be_between\(column largest_move_m, min_value 0, max_value 0\.1\) of actions "
+        r"in 1 of 35 rows: toy-000004 frame 1 \(0\.[45]\d*\)",
+        r"All of them: runs/validate/docs/index\.html$",
+    ):
+        assert re.search(part, message)
+    assert not Path("data/docs").exists()
+    counts = json.loads(Path("metrics/validate.json").read_text())
+    assert counts["expectations_evaluated"] - counts["expectations_passed"] == 2
+    index = Path("runs/validate/docs/index.html").read_text()
+    assert index.count("fa-times text-danger") == 2
+    assert "toy-000004 frame 1" in index
+
+
+def test_missing_shards_are_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: CurateConfig
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        DataError,
+        match=r"data/shards/manifest\.parquet is missing: curate the raw data first",
+    ):
+        validate.run(LIMITS, settings, seed=0)
+    assert not Path("data/docs").exists()
