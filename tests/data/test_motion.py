@@ -34,7 +34,7 @@ def test_halves_are_the_ways_to_the_middle_and_from_there_to_the_end():
 
 def test_rows_keep_all_facts_of_a_clip_together(sampler):
     clips = tabulate(sampler).rows(np.array([3]))
-    assert (clips.episodes[0], clips.starts[0], clips.tasks[0]) == (1, 1, "paint it red")
+    assert (clips.episodes[0], clips.starts[0], clips.tasks[0]) == (1, 1, "redden")
 
 
 @pytest.mark.parametrize(

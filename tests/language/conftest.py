@@ -8,17 +8,19 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from vjepa.config import AlignConfig
 from vjepa.language.language_model import FrozenLanguageModel
-from vjepa.language.questions import PROMPT, QUESTIONS
+from vjepa.language.questions import QUESTIONS
 from vjepa.nn.encoder import VisionTransformer
 
-ANSWERS = "paint it red blue left right back forward down up and before after"
+ANSWERS = "redden darken left right back forward down up and before after"
 
 
 @pytest.fixture
 def model():
-    text = f"{PROMPT} {' '.join(QUESTIONS.values())} {ANSWERS}"
-    split = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation()])
-    words = dict.fromkeys(["<end>", "<unknown>", *(word for word, _ in split.pre_tokenize_str(text))])
+    text = f"Video: {' '.join(QUESTIONS.values())} {ANSWERS}"
+    split = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(" ", "removed"), pre_tokenizers.Split("\n", "isolated"), pre_tokenizers.Punctuation()]
+    )
+    words = dict.fromkeys(["<end>", "<unknown>", "\n", *(word for word, _ in split.pre_tokenize_str(text))])
     tokenizer = Tokenizer(WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unknown>"))
     tokenizer.pre_tokenizer = split
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>", unk_token="<unknown>")
@@ -27,7 +29,7 @@ def model():
         vocab_size=len(words), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=2, max_position_embeddings=128, initializer_range=0.2, eos_token_id=0,
     )  # fmt: skip
-    return FrozenLanguageModel(LlamaForCausalLM(llama), fast)
+    return FrozenLanguageModel(LlamaForCausalLM(llama), fast, end=0)
 
 
 @pytest.fixture

@@ -69,7 +69,7 @@ def test_the_arm_with_video_sees_the_clip(model, encoder, projector, train):
 def test_video_answers_which_task_better_than_blind(model, encoder, projector, train, test, config):
     train.kinds = [kind for kind in train.kinds if kind.name == "task"]
     asked = choose_questions(test, train, 16, seed=0)
-    enough = dataclasses.replace(config, steps=150, batch_size=16)
+    enough = dataclasses.replace(config, steps=60, batch_size=16, learning_rate=1e-2)
     given = {}
     for suffix, seeing in (("", encoder), ("_blind", None)):
         arm = Arm(seeing, copy.deepcopy(projector))

@@ -14,20 +14,20 @@ def visual():
 def reference_loss(model, prompt, visual, answers):
     """Prompt, visual tokens and answer of one sample after another, read as one text without any cache."""
     embed = model.model.get_input_embeddings()
-    total = 0.0
+    losses = []
     for tokens, answer in zip(visual, answers, strict=True):
         prompt_ids = torch.tensor(model.tokenizer(prompt).input_ids)
-        answer_ids = torch.tensor([*model.tokenizer(answer).input_ids, model.tokenizer.eos_token_id])
+        answer_ids = torch.tensor([*model.tokenizer(answer).input_ids, model.end])
         text = torch.cat([embed(prompt_ids), tokens, embed(answer_ids)]).unsqueeze(0)
         chances = model.model(inputs_embeds=text).logits[0].log_softmax(-1)
         begin = len(prompt_ids) + len(tokens)
         for i, word in enumerate(answer_ids):
-            total = total - chances[begin + i - 1, word]
-    return total / len(answers)
+            losses.append(-chances[begin + i - 1, word])
+    return torch.stack(losses).mean()
 
 
 def test_the_loss_with_a_cached_prompt_is_that_of_the_whole_text(model, visual):
-    answers = ["left", "paint it blue", "right and up"]  # of different lengths
+    answers = ["left", "darken", "right and up"]  # of different lengths
     mine, theirs = visual.clone().requires_grad_(), visual.clone().requires_grad_()
     expected = reference_loss(model, PROMPT, theirs, answers)
     for _ in range(2):  # the second time from the cache
@@ -54,7 +54,7 @@ def test_answers_are_the_likeliest_words_of_the_whole_text(model, visual):
         words = []
         for _ in range(5):
             word = model.model(inputs_embeds=text.unsqueeze(0)).logits[0, -1].argmax()
-            if word == model.tokenizer.eos_token_id:
+            if word == model.end:
                 break
             words.append(int(word))
             text = torch.cat([text, embed(word).unsqueeze(0)])
@@ -86,5 +86,5 @@ def test_every_weight_is_frozen(model, visual):
 
 
 def test_word_embeddings_hold_each_word_once(model):
-    words = model.word_embeddings(["paint it red", "paint it blue"])
+    words = model.word_embeddings(["left and up", "right and up"])
     assert words.shape == (4, 32)

@@ -16,9 +16,9 @@ def answers_about(episode, frames=8):
 
 
 def test_the_answers_are_what_the_hand_did():
-    answers = answers_about(moving_square(0, step=(-0.02, 0.03, 0.001), task="paint it blue"))  # 14, 21 and 0.7 cm
+    answers = answers_about(moving_square(0, step=(-0.02, 0.03, 0.001), task="darken"))  # 14, 21 and 0.7 cm
     assert answers == {
-        "task": "paint it blue",
+        "task": "darken",
         "left_right": "left",
         "back_forward": "forward",
         "down_up": "",
@@ -49,10 +49,10 @@ def test_a_hand_that_stays_is_asked_about_its_task_only():
     assert {kind for kind, answer in answers.items() if answer} == {"task"}
 
 
-def test_every_kind_has_its_own_prompt():
+def test_every_kind_has_its_own_question():
     kinds = kinds_of_questions(tabulate(ClipSampler(moving_squares(4), 4, 1, 0)), min_move=0.06)
     assert [kind.name for kind in kinds] == list(QUESTIONS)
-    assert len({kind.prompt for kind in kinds}) == len(kinds)
+    assert len({kind.question for kind in kinds}) == len(kinds)
 
 
 @pytest.fixture
@@ -80,3 +80,14 @@ def test_questions_are_balanced_over_answers_and_spread_over_episodes():
 def test_a_rare_answer_is_asked_as_often_as_there_are_clips(lopsided):
     rows = held_out_rows(lopsided, np.arange(20), 8, np.random.default_rng(0))
     assert sorted(lopsided.answers[rows]) == ["left"] * 4 + ["right"]
+
+
+def test_a_prompt_shows_the_form_of_the_answers(lopsided):
+    assert lopsided.prompt == (
+        "Does the robot's hand move left or right in the video?\nVideo: left\nVideo: right\nVideo:"
+    )
+
+
+def test_a_prompt_stays_short_however_many_answers_there_are():
+    kind = Kind("task", np.array([f"task {i:03d}" for i in range(50)]))
+    assert kind.prompt.count("\nVideo: task ") == 10

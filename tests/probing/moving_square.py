@@ -5,10 +5,10 @@ import numpy as np
 from vjepa.data.episode import Episode
 
 SIZE, FRAMES = 16, 8
-TASKS = {"paint it red": (230, 40, 40), "paint it blue": (40, 40, 230)}
+TASKS = {"redden": (230, 40, 40), "darken": (10, 10, 40)}
 
 
-def moving_square(number: int, step: tuple[float, float, float], task: str = "paint it red") -> Episode:
+def moving_square(number: int, step: tuple[float, float, float], task: str = "redden") -> Episode:
     """An episode whose hand starts in the middle and moves by `step` m between two frames."""
     states = np.zeros((FRAMES, 7), np.float32)
     states[:, :3] = np.arange(FRAMES)[:, None] * np.array(step) - np.array(step) * (FRAMES - 1) / 2

@@ -131,7 +131,7 @@ def test_the_folder_says_what_the_outputs_mean(encoder, data, tmp_path):
     save_probes(tmp_path / "probes", fitted, data.tasks)
     config = json.loads((tmp_path / "probes" / "config.json").read_text())
     tensors = load_file(tmp_path / "probes" / "model.safetensors")
-    assert config["task"]["classes"] == ["paint it blue", "paint it red"]
+    assert config["task"]["classes"] == ["darken", "redden"]
     assert config["motion"]["classes"] == ["left", "right", "back", "forward", "down", "up"]
     for name in ("task", "motion", "hand"):
         torch.testing.assert_close(tensors[f"{name}.linear.weight"], fitted.probes[name].linear.weight.data)

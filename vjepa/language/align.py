@@ -108,7 +108,13 @@ def train_arm(
 
 @dataclass
 class Asked:
-    """Held-out questions of one kind: rows `int64 [Q]` of the table of clips and the true answers `<U [Q]`."""
+    """Held-out questions of one kind.
+
+    Attributes:
+        kind: as training had it: its prompt must not show what only held-out episodes know.
+        rows: `int64 [Q]`, of the table of held-out clips.
+        answers: `<U [Q]`, the true ones.
+    """
 
     kind: Kind
     rows: np.ndarray
@@ -117,12 +123,12 @@ class Asked:
 
 def choose_questions(questions: QuestionSet, train: QuestionSet, count: int, seed: int) -> list[Asked]:
     """At most `count` held-out questions of each kind that training had."""
-    trained = {kind.name for kind in train.kinds}
+    trained = {kind.name: kind for kind in train.kinds}
     asked = []
     for kind in questions.kinds:
         if kind.name in trained:
             rows = held_out_rows(kind, questions.clips.episodes, count, np.random.default_rng(seed))
-            asked.append(Asked(kind, rows, kind.answers[rows]))
+            asked.append(Asked(trained[kind.name], rows, kind.answers[rows]))
     return asked
 
 

@@ -10,7 +10,7 @@ from vjepa.checkpoints.encoder import read_folder
 from vjepa.config import AlignConfig
 from vjepa.errors import UserError
 from vjepa.files import atomic_directory, write_json
-from vjepa.language.questions import PROMPT, Kind
+from vjepa.language.questions import Kind
 from vjepa.nn.projector import Projector
 
 MODEL_TYPE = "vjepa2_projector"
@@ -24,8 +24,7 @@ def save_projector(path: Path, projector: Projector, config: AlignConfig, kinds:
         "language_model": config.language_model,
         "frames": config.frames,
         "stride": config.stride,
-        "prompt": PROMPT,
-        "questions": {kind.name: kind.question for kind in kinds},
+        "prompts": {kind.name: kind.prompt for kind in kinds},
     }
     with atomic_directory(path) as folder:
         write_json(folder / "config.json", description)

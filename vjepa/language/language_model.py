@@ -22,12 +22,13 @@ class FrozenLanguageModel:
 
     Args:
         model: a causal language model of `transformers`; it is frozen in place.
-        tokenizer: its tokenizer; its end-of-sequence token ends an answer.
+        tokenizer: its tokenizer.
+        end: id of the token that ends an answer.
     """
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, end: int) -> None:
         self.model = model.eval().requires_grad_(False)
-        self.tokenizer = tokenizer
+        self.tokenizer, self.end = tokenizer, end
         self._prompts: dict[str, KeysAndValues] = {}
 
     @property
@@ -42,11 +43,11 @@ class FrozenLanguageModel:
 
     def encode_answers(self, answers: Sequence[str]) -> Tensor:
         """Token ids with the end token, padded on the right with -100: `int64 [B, A]`."""
-        ids = [[*self.tokenizer(" " + answer).input_ids, self.tokenizer.eos_token_id] for answer in answers]
+        ids = [[*self.tokenizer(" " + answer).input_ids, self.end] for answer in answers]
         return torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in ids], True, IGNORED)
 
     def loss(self, prompt: str, visual: Tensor, answers: Sequence[str]) -> Tensor:
-        """Cross-entropy of the answers' tokens: a mean over the answers of the sum over each one's tokens.
+        """Mean cross-entropy of the answers' tokens.
 
         Args:
             prompt: text that every sample of the batch begins with.
@@ -58,7 +59,7 @@ class FrozenLanguageModel:
         hidden = self._hidden(torch.cat([visual, words], 1), self._cache(prompt, len(visual)))
         asked = labels != IGNORED  # logits over the whole vocabulary are costly: only where an answer's token is due
         logits = self.model.get_output_embeddings()(hidden[:, visual.shape[1] - 1 :][asked])
-        return F.cross_entropy(logits, labels[asked], reduction="sum") / len(labels)
+        return F.cross_entropy(logits, labels[asked])
 
     @torch.inference_mode()
     def answer(self, prompt: str, visual: Tensor, max_tokens: int) -> list[str]:
@@ -69,8 +70,8 @@ class FrozenLanguageModel:
         for _ in range(max_tokens):
             hidden = self._hidden(inputs, cache)
             word = self.model.get_output_embeddings()(hidden[:, -1]).argmax(-1)
-            finished |= word == self.tokenizer.eos_token_id
-            words.append(word.masked_fill(finished, self.tokenizer.eos_token_id))
+            finished |= word == self.end
+            words.append(word.masked_fill(finished, self.end))
             if finished.all():
                 break
             inputs = self.model.get_input_embeddings()(word).unsqueeze(1)

@@ -35,9 +35,10 @@ def load_language_model(source: str, cache: Path) -> FrozenLanguageModel:
     folder = Path(source) if Path(source).is_dir() else dequantised(gguf_of(source), cache)
     try:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
-        return FrozenLanguageModel(model, AutoTokenizer.from_pretrained(folder, local_files_only=True))
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
         raise UserError(f"the language model in {folder} can't be loaded: {str(error).splitlines()[0]}") from error
+    return FrozenLanguageModel(model, tokenizer, end=tokenizer("\n").input_ids[-1])
 
 
 def gguf_of(package: str) -> Path:

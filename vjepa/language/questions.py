@@ -1,7 +1,8 @@
 """Questions and answers out of the episodes' own facts, each kind with one constant prompt.
 
 The prompt stands before the visual tokens and never changes within a kind, so a language model reads it once and keeps
-its keys and values: a question then costs no more than the visual tokens and the answer.
+its keys and values: a question then costs no more than the visual tokens and the answer. It shows the form of an answer
+by examples whose videos are left out; the blind arm reads the same.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ QUESTIONS = {
 }
 """What is asked, by kind."""
 
-PROMPT = "Question: {question}\nAnswer:"
+SHOWN_ANSWERS = 12
 
 
 @dataclass
@@ -44,8 +45,9 @@ class Kind:
 
     @property
     def prompt(self) -> str:
-        """What the language model reads before the video."""
-        return PROMPT.format(question=self.question)
+        """What the language model reads before the video: the question, and up to `SHOWN_ANSWERS` possible answers."""
+        shown = self.answer_set[:: -(-len(self.answer_set) // SHOWN_ANSWERS)]
+        return "\n".join([self.question, *(f"Video: {answer}" for answer in shown), "Video:"])
 
     @property
     def answer_set(self) -> list[str]:
