@@ -120,7 +120,7 @@ def test_nothing_is_left_to_do(smoke: Any) -> None:
 def test_the_report_is_one_page_that_needs_no_other_file(smoke: Any) -> None:
     page = (smoke.folder / "report" / "index.html").read_text()
     assert "data:image/" in page and "<svg" in page
-    assert not [mark for mark in ('src="http', 'href="http', 'src="/', "file://", "<link") if mark in page]
+    assert not [mark for mark in ('src="http', 'href="http', 'src="/', "file://", 'rel="stylesheet"') if mark in page]
 
 
 def test_transformers_loads_the_encoder(smoke: Any) -> None:
@@ -195,9 +195,9 @@ def test_a_killed_pretraining_goes_on_from_its_checkpoint(smoke: Any, tmp_path: 
 class TestMistakes:
     """Each gives one line that names the cause, a status other than zero, and leaves what was there."""
 
-    @pytest.fixture(scope="class")
-    def chain(self, smoke: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-        return smoke.copy(tmp_path_factory.mktemp("mistakes") / "repository")
+    @pytest.fixture
+    def chain(self, smoke: Any, tmp_path: Path) -> Any:
+        return smoke.copy(tmp_path / "repository")
 
     def complaint(self, chain: Any, *command: str) -> str:
         """The one line of a command that fails and leaves every output as it was."""
@@ -206,21 +206,18 @@ class TestMistakes:
         done = chain.run(*command)
         assert done.returncode == 1
         assert contents(*outputs) == before
-        lines = [line for line in done.stdout.splitlines() if line.strip() and not line.startswith("curate ")]
+        lines = [line for line in done.stdout.splitlines() if line.strip() and "━" not in line]
         assert len(lines) == 1, done.stdout
         return lines[0]
 
     def test_a_wrong_key_is_named(self, chain: Any) -> None:
-        original = (chain.folder / "params.yaml").read_text()
         change_params(chain.folder, "probe", stepz=3)
         assert "stepz" in self.complaint(chain, "python", "-m", "stages.pretrain")
-        (chain.folder / "params.yaml").write_text(original)
 
     def test_a_missing_raw_folder_is_named_with_the_command_that_makes_it(self, chain: Any) -> None:
         (chain.folder / "data/raw").rename(chain.folder / "data/elsewhere")
         complaint = self.complaint(chain, "python", "-m", "stages.curate")
         assert "data/raw is missing" in complaint and "dvc repro collect" in complaint
-        (chain.folder / "data/elsewhere").rename(chain.folder / "data/raw")
 
     def test_an_empty_data_set_is_named(self, chain: Any) -> None:
         for path in (chain.folder / "data/raw/meta/episodes").rglob("*.parquet"):
