@@ -7,7 +7,6 @@ flag need: here they are computed when asked for.
 
 from __future__ import annotations
 
-import copy
 import warnings
 import zlib
 from typing import Any
@@ -71,7 +70,6 @@ class Scene:
         self._camera = Camera(self._model, CAMERA, image_size)
         self._arrays = {name: getattr(self._model, name).copy() for name in (*MOVED_BY_META_WORLD, *look.CHANGED)}
         self._headlight = [colour.copy() for colour in look.headlight(self._model)]
-        self._attributes = {name: copy.deepcopy(value) for name, value in vars(self._world).items() if plain(value)}
         self._expert: Any = None
 
     def reset(self, seed: int, variation: Variation) -> None:
@@ -80,10 +78,6 @@ class Scene:
             getattr(self._model, name)[:] = value
         for colour, value in zip(look.headlight(self._model), self._headlight, strict=True):
             colour[:] = value
-        # Tasks keep places and flags of the last episode in attributes.
-        for name in [name for name, value in vars(self._world).items() if plain(value)]:
-            delattr(self._world, name)
-        vars(self._world).update(copy.deepcopy(self._attributes))
         look.dress(
             self._model, self._camera_id, variation, np.random.default_rng((seed, zlib.crc32(self.task.encode())))
         )
@@ -178,8 +172,3 @@ class Scene:
     def _observe(self) -> np.ndarray:
         """Meta-World's observation, clipped as its `step` does: `float64 [39]`."""
         return np.clip(self._world._get_obs(), self._limits.low, self._limits.high)
-
-
-def plain(value: Any) -> bool:
-    """Whether an attribute is data of the episode rather than a part of the simulator."""
-    return value is None or isinstance(value, bool | int | float | np.ndarray | dict | list | tuple)
