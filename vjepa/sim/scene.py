@@ -78,9 +78,8 @@ class Scene:
             getattr(self._model, name)[:] = value
         for colour, value in zip(look.headlight(self._model), self._headlight, strict=True):
             colour[:] = value
-        look.dress(
-            self._model, self._camera_id, variation, np.random.default_rng((seed, zlib.crc32(self.task.encode())))
-        )
+        rng = np.random.default_rng((seed, zlib.crc32(self.task.encode())))
+        look.dress(self._model, self._camera_id, variation, rng)
         self._world.seed(seed)
         # Meta-World's reset sets the task up twice and keeps the second; once is enough.
         mujoco.mj_resetData(self._model, self._data)
