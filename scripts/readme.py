@@ -24,7 +24,7 @@ VERDICTS = {"beats": "beats", "unclear": "not told apart from", "loses": "**lose
 def markdown_table(found: list[Comparison]) -> str:
     """Every result beside its baselines, one row each, with what the intervals say."""
     if not found:
-        return "No run of the default profile is recorded in this commit; `make repro` makes one and prints its results.\n"
+        return "No run of the default profile is recorded in this commit; `make repro` makes one and prints it.\n"
     lines = ["| stage | what | result | n | baselines |", "|---|---|---|---|---|"]
     for comparison in found:
         beside = "<br>".join(
