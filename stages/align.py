@@ -41,7 +41,7 @@ def run(align: AlignConfig, seed: int) -> None:
         train_arm(model, arm, train, align, seed, title)
         given[suffix] = [answers_of(model, arm, test, questions) for questions in asked]
         if not suffix:
-            save_projector(Path("models/language"), arm.projector, align, train.kinds)
+            save_projector(Path("models/language"), arm.projector, align, train.open_kinds())
     write_json(Path("plots/answers.json"), answer_list(asked, given[""], given["_blind"], test, LISTED))
     write_json(Path("metrics/align.json"), answer_accuracy(asked, given, test.clips.episodes))
 

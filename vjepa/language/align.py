@@ -37,18 +37,27 @@ class QuestionSet:
     """Episodes, their clips and what can be asked about them.
 
     Raises:
-        DataError: no episode is long enough, or there is nothing to ask.
+        DataError: no episode is long enough.
     """
 
     def __init__(self, episodes: Sequence[Episode], config: AlignConfig, seed: int) -> None:
         self.episodes = episodes
         self.sampler = ClipSampler(episodes, config.frames, config.stride, seed)
         self.clips = tabulate(self.sampler)
-        self.kinds = [kind for kind in kinds_of_questions(self.clips, config.min_move) if len(kind.answer_set) > 1]
-        if not self.kinds:
+        self.kinds = kinds_of_questions(self.clips, config.min_move)
+
+    def open_kinds(self) -> list[Kind]:
+        """The kinds that have more than one answer: the others say nothing about a clip.
+
+        Raises:
+            DataError: there is none.
+        """
+        found = [kind for kind in self.kinds if len(kind.answer_set) > 1]
+        if not found:
             raise DataError(
-                f"the {len(episodes)} episodes leave nothing to ask: one task and no clip that moves align.min_move"
+                f"{len(self.episodes)} episodes leave nothing to ask: one task, and no motion beyond align.min_move"
             )
+        return found
 
     def frames(self, rows: np.ndarray) -> Tensor:
         """The clips in some rows of the table: `uint8 [B, T, H, W, 3]`."""
@@ -78,7 +87,7 @@ def new_projector(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         projector = Projector(tokens, encoder.width, REDUCED, HIDDEN, config.visual_tokens, model.width)
-    answers = sorted({answer for kind in questions.kinds for answer in kind.answer_set})
+    answers = sorted({answer for kind in questions.open_kinds() for answer in kind.answer_set})
     projector.start_from_words(model.word_embeddings(answers))
     return projector
 
@@ -93,8 +102,9 @@ def train_arm(
     optimizer = torch.optim.AdamW(parameter_groups([arm.projector], WEIGHT_DECAY), betas=(0.9, 0.98))
     cooldown = (config.steps - config.warmup) // 2
     schedule = WarmupStableDecay(config.steps, config.warmup, cooldown, config.learning_rate, 0.0)
+    kinds = questions.open_kinds()
     for step in track(range(config.steps), description=title):
-        kind = questions.kinds[step % len(questions.kinds)]
+        kind = kinds[step % len(kinds)]
         rows = balanced_rows(kind, config.batch_size, np.random.default_rng((seed, step)))
         visual = arm.projector(arm.tokens(questions.frames(rows)))
         loss = model.loss(kind.prompt, visual, kind.answers[rows].tolist())
@@ -123,10 +133,10 @@ class Asked:
 
 def choose_questions(questions: QuestionSet, train: QuestionSet, count: int, seed: int) -> list[Asked]:
     """At most `count` held-out questions of each kind that training had."""
-    trained = {kind.name: kind for kind in train.kinds}
+    trained = {kind.name: kind for kind in train.open_kinds()}
     asked = []
     for kind in questions.kinds:
-        if kind.name in trained:
+        if kind.name in trained and kind.answer_set:
             rows = held_out_rows(kind, questions.clips.episodes, count, np.random.default_rng(seed))
             asked.append(Asked(trained[kind.name], rows, kind.answers[rows]))
     return asked
