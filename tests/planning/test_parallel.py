@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -26,3 +31,45 @@ def test_a_bundle_that_a_process_refuses_is_reported_to_the_caller(make_toy_fold
     (folder / "encoder.onnx").write_bytes(b"not a graph")
     with pytest.raises(UserError, match=r"encoder\.onnx is not what bundle\.json lists"):
         list(run_jobs(np.add, [1], folder, workers=1))
+
+
+ENDLESS = """
+import sys, time
+from pathlib import Path
+from vjepa.planning.parallel import run_jobs
+def hang(model, path):
+    import os
+    Path(path).write_text(str(os.getpid()))
+    time.sleep(600)
+if __name__ == "__main__":
+    list(run_jobs(hang, [sys.argv[2]], Path(sys.argv[1]), workers=1))
+"""
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended; one that only waits to be collected has."""
+    try:
+        return " Z " in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return True
+
+
+def wait_for(done: Callable[[], bool]) -> None:
+    end = time.monotonic() + 120
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_processes_end_when_the_one_that_started_them_is_killed(
+    repository: Path, toy_folder: Path, tmp_path: Path
+) -> None:
+    program, pid_file = tmp_path / "endless.py", tmp_path / "pid"
+    program.write_text(ENDLESS)
+    command = [sys.executable, str(program), str(toy_folder), str(pid_file)]
+    with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(repository)}) as parent:
+        wait_for(lambda: pid_file.exists() and pid_file.read_text() != "")
+        child = int(pid_file.read_text())
+        assert not gone(child)
+        parent.send_signal(signal.SIGKILL)
+    wait_for(lambda: gone(child))
