@@ -8,6 +8,7 @@ by examples whose videos are left out; the blind arm reads the same.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -49,7 +50,7 @@ class Kind:
         shown = self.answer_set[:: -(-len(self.answer_set) // SHOWN_ANSWERS)]
         return "\n".join([self.question, *(f"Video: {answer}" for answer in shown), "Video:"])
 
-    @property
+    @cached_property
     def answer_set(self) -> list[str]:
         """The different answers, sorted."""
         return sorted(set(self.answers[self.answers != ""]))
