@@ -11,13 +11,16 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
-import resource
+import os
 import sys
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import psutil
 import yaml
 from rich.console import Console
 
@@ -28,6 +31,7 @@ from vjepa.files import write_json
 
 PARAMS = Path("params.yaml")
 TIMINGS = Path("metrics/timings.json")
+WATCH_S = 0.5
 SECTIONS: dict[str, type] = {
     "seed": int,
     "collect": config.CollectConfig,
@@ -70,7 +74,13 @@ def read_params(path: Path = PARAMS) -> dict[str, Any]:
                 raise UserError(f"{path}: the key {key!r} must be a whole number, not {values[key]!r}")
             typed[key] = values[key]
         else:
-            typed[key] = read_config(cls, values[key] or {}, f"{path}: {key}")
+            typed[key] = read_config(cls, {} if values[key] is None else values[key], f"{path}: {key}")
+    pools = {section: typed[section].pool for section in ("posttrain", "probe")}
+    frames = {section: typed[section].frames for section in ("pretrain", "probe", "align")}
+    try:
+        config.require_fit(typed["curate"], typed["encoder"], pools, frames)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from error
     return typed
 
 
@@ -89,20 +99,63 @@ def main(run: Callable[..., None]) -> None:
     )
     parser.epilog = f"Settings come from {PARAMS}: {', '.join(sections_of(run))}. Run it in the repository's folder."
     parser.parse_args()
-    started = time.monotonic()
+    if "DVC_STAGE" in os.environ:  # set by DVC for the stages that it runs
+        threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
+    started, memory = time.monotonic(), PeakMemory()
     try:
         params = read_params()
-        run(**{section: params[section] for section in sections_of(run)})
-        record_timing(name, time.monotonic() - started)
+        with memory:
+            run(**{section: params[section] for section in sections_of(run)})
+        record_timing(name, time.monotonic() - started, memory.peak)
     except UserError as error:
         Console(stderr=True, soft_wrap=True).print(f"[bold red]{name} failed:[/] ", end="")
         print(error, file=sys.stderr)
         sys.exit(1)
 
 
-def record_timing(name: str, seconds: float) -> None:
-    """Add a stage's seconds and peak memory (of its largest process) to the timings file."""
-    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+def end_with(parent: int) -> None:
+    """End this process when its parent has gone: a stage must not write on after the `dvc repro` that started it.
+
+    The checkpoint that it leaves is whole, and its worker processes end as well (see `vjepa.processes`).
+    """
+    while os.getppid() == parent:
+        time.sleep(WATCH_S)
+    os._exit(1)
+
+
+class PeakMemory:
+    """Watches the memory of this process and of its descendants together; what they share counts once for each.
+
+    Attributes:
+        peak: bytes, the highest sum seen.
+    """
+
+    def __init__(self) -> None:
+        self.peak = 0
+        self._done = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> None:
+        self._watcher.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._watcher.join()
+
+    def _watch(self) -> None:
+        own = psutil.Process()
+        while True:
+            total = 0
+            for process in [own, *own.children(recursive=True)]:
+                with suppress(psutil.Error):  # it ended meanwhile
+                    total += process.memory_info().rss
+            self.peak = max(self.peak, total)
+            if self._done.wait(WATCH_S):
+                return
+
+
+def record_timing(name: str, seconds: float, memory: int) -> None:
+    """Add a stage's seconds and peak memory (bytes, all of its processes) to the timings file."""
     timings = json.loads(TIMINGS.read_text()) if TIMINGS.exists() else {}
-    timings[name] = {"seconds": round(seconds, 1), "peak_memory_gb": round(peak / 1024**2, 2)}
+    timings[name] = {"seconds": round(seconds, 1), "peak_memory_gb": round(memory / 1024**3, 2)}
     write_json(TIMINGS, timings)

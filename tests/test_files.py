@@ -1,7 +1,9 @@
 """A reader finds the old file or the new one, never half of one."""
 
+import errno
 import json
-from pathlib import Path
+import os
+import subprocess
 
 import pytest
 
@@ -34,9 +36,29 @@ def test_a_new_folder_replaces_all_of_the_old_one(tmp_path):
     assert [p.name for p in (tmp_path / "d").iterdir()] == ["b"]
 
 
-def test_a_full_disk_is_one_clear_line():
-    with pytest.raises(UserError, match="can't write /dev/full/x"), atomic_path(Path("/dev/full/x")):
+def test_a_full_disk_is_one_clear_line(tmp_path):
+    no_space = pytest.raises(UserError, match=r"can't write .*b\.json: No space left on device")
+    with no_space, atomic_path(tmp_path / "b.json") as temporary:
+        temporary.write_text("half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as a write does: it names no file
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_read_while_writing_keeps_its_own_name(tmp_path):
+    with pytest.raises(UserError, match=r"source can't be used: No such file"), atomic_directory(tmp_path / "d"):
+        (tmp_path / "source").read_bytes()
+
+
+def test_what_killed_processes_left_half_written_is_removed(tmp_path):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    (tmp_path / f".d.{ended.pid}.tmp").mkdir()
+    (tmp_path / f".d.{ended.pid}.old.tmp").mkdir()
+    other = tmp_path / f".d.{os.getppid()}.tmp"  # of a process that runs
+    other.mkdir()
+    with atomic_directory(tmp_path / "d"):
         pass
+    assert sorted(tmp_path.iterdir()) == sorted([other, tmp_path / "d"])
 
 
 def test_json_refuses_what_it_cannot_hold(tmp_path):

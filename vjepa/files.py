@@ -16,35 +16,80 @@ from vjepa.errors import UserError
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary file name beside `path`; on leaving without an error it is synced and becomes `path`."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    """Yield a temporary file name beside `path`; on leaving without an error it is synced and becomes `path`.
+
+    Raises:
+        UserError: the file system refused a write.
+    """
+    temporary = _temporary(path)
+    with _refusals_named(path, temporary):
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"can't write {path}: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
 
 
 @contextmanager
 def atomic_directory(path: Path) -> Iterator[Path]:
-    """Yield an empty temporary folder beside `path`; on leaving without an error it takes the place of `path`."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
+    """Yield an empty temporary folder beside `path`; on leaving without an error it takes the place of `path`.
+
+    A program that is killed between leaves the old folder or the new one, whole, or for an instant none: the old one is
+    moved aside before the new one takes its name, never deleted file by file under it.
+
+    Raises:
+        UserError: the file system refused a write.
+    """
+    temporary = _temporary(path)
+    aside = temporary.with_suffix(".old.tmp")
+    with _refusals_named(path, temporary):
         temporary.mkdir(parents=True)
         yield temporary
-        shutil.rmtree(path, ignore_errors=True)
+        if path.exists():
+            os.replace(path, aside)
         os.replace(temporary, path)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _temporary(path: Path) -> Path:
+    """A name beside `path` that no other process uses, after removing what killed processes left under such names."""
+    for left in path.parent.glob(f".{path.name}.*.tmp"):
+        number = left.name.removeprefix(f".{path.name}.").partition(".")[0]
+        if number.isdigit() and not _runs(int(number)):
+            _remove(left)
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # it is another user's
+    return process != os.getpid()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
+
+
+@contextmanager
+def _refusals_named(path: Path, temporary: Path) -> Iterator[None]:
+    """Turn a refused write into one line about `path`; what can't be read meanwhile keeps its own name."""
+    try:
+        yield
     except OSError as error:
-        raise UserError(f"can't write {path}: {error.strerror or error}") from error
+        named = Path(error.filename) if isinstance(error.filename, str | os.PathLike) else None
+        ours = named is None or named in (path, *path.parents, temporary) or temporary in named.parents
+        what = f"can't write {path}" if ours else f"{named} can't be used"
+        raise UserError(f"{what}: {error.strerror or error}") from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _remove(temporary)
 
 
 def write_with(path: Path, write: Callable[[Path], Any]) -> None:

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
 from stages import runner
-from stages.runner import main, read_params, record_timing, sections_of
+from stages.runner import PeakMemory, main, read_params, record_timing, sections_of
 from vjepa.config import ExportConfig
 from vjepa.errors import DataError, UserError
 
@@ -73,12 +76,66 @@ def test_a_stage_gets_the_sections_that_its_signature_names(workplace: Path) -> 
     assert (workplace / "done").read_text() == f"{params['export'].opset} {params['seed']}"
 
 
+@pytest.mark.parametrize(
+    ("section", "change", "complaint"),
+    [
+        ("pretrain", {"steps": 100}, r"pretrain: warmup 50 and cooldown \d+ exceed the 100 steps"),
+        ("pretrain", {"masks": []}, "pretrain: masks is empty"),
+        ("pretrain", {"ema": [0.99]}, "pretrain: ema needs two numbers"),
+        ("pretrain", {"frames": 3}, "pretrain.frames 3 is no multiple of encoder.tubelet 2"),
+        ("posttrain", {"rollout": 4}, "posttrain: rollout must be from 1 to frames - 1 = 3, not 4"),
+        ("posttrain", {"pool": 3}, "posttrain.pool 3 does not divide the encoder's grid of 8 x 8 patches"),
+        ("probe", {"pool": 3}, "probe.pool 3 does not divide the encoder's grid of 8 x 8 patches"),
+        ("curate", {"image_size": 32}, "encoder.image_size is 64, but curate.image_size 32"),
+        ("curate", {"episodes_per_shard": 0}, "curate: episodes_per_shard must be 1 or more"),
+        ("plan", {"workers": 0}, "plan: workers must be 1 or more, not 0"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_before_any_stage(
+    section: str, change: dict[str, object], complaint: str, workplace: Path
+) -> None:
+    values = yaml.safe_load((workplace / "params.yaml").read_text())
+    values[section] |= change
+    (workplace / "params.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(UserError, match=complaint):
+        read_params()
+
+
+def test_memory_is_that_of_all_processes_together() -> None:
+    grow = "import time; block = bytearray(300_000_000); time.sleep(2)"
+    memory = PeakMemory()
+    with memory:
+        children = [subprocess.Popen([sys.executable, "-c", grow]) for _ in range(2)]
+        for child in children:
+            child.wait()
+    assert memory.peak > 600_000_000
+
+
+ORPHAN = """
+import os, threading, time, sys
+from stages.runner import end_with
+threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
+print(os.getpid(), flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_stage_ends_when_the_program_that_started_it_is_killed(tmp_path: Path) -> None:
+    start = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', sys.argv[1]]).wait()"
+    with subprocess.Popen([sys.executable, "-c", start, ORPHAN], cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        stage = psutil.Process(int(parent.stdout.readline()))
+        parent.kill()
+    assert stage.wait(timeout=60) is None or not stage.is_running()
+
+
 def test_a_stage_that_ends_well_leaves_its_time_beside_the_others(workplace: Path) -> None:
-    record_timing("earlier", 12.34)
+    record_timing("earlier", 12.34, 2**30)
     main(run)
     timings = json.loads((workplace / runner.TIMINGS).read_text())
     assert list(timings) == ["earlier", "test_runner"]
-    assert timings["earlier"]["seconds"] == 12.3 and timings["earlier"]["peak_memory_gb"] > 0
+    assert timings["earlier"] == {"seconds": 12.3, "peak_memory_gb": 1.0}
+    assert timings["test_runner"]["peak_memory_gb"] > 0
 
 
 def test_a_mistake_ends_the_stage_with_one_line_and_no_time(

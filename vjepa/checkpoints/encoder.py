@@ -7,16 +7,14 @@ named.
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from vjepa.checkpoints.folder import read_folder, write_folder
 from vjepa.config import EncoderConfig
 from vjepa.errors import UserError
 from vjepa.files import atomic_directory, write_json
@@ -116,22 +114,8 @@ def save_encoder(path: Path, encoder: VisionTransformer, predictor: Predictor, f
     }
     tensors = to_transformers(encoder.state_dict()) | to_transformers(predictor.state_dict())
     with atomic_directory(path) as folder:
-        write_json(folder / "config.json", config)
+        write_folder(folder, config, tensors)
         write_json(folder / "video_preprocessor_config.json", processor)
-        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-
-
-def read_folder(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The `config.json` and the tensors of a model folder.
-
-    Raises:
-        UserError: a file is missing or damaged; the message names it.
-    """
-    try:
-        config = json.loads((path / "config.json").read_text())
-        return config, load_file(path / "model.safetensors")
-    except (OSError, ValueError, SafetensorError) as error:
-        raise UserError(f"the model in {path} can't be read: {error}") from error
 
 
 def load_encoder(path: Path) -> VisionTransformer:

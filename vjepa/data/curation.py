@@ -1,7 +1,8 @@
 """From a raw data set to shards: which episodes are used, in which split, and why others are not.
 
 The split of an episode hangs on its own states alone, so it stays where it is when episodes are added, moved or encoded
-anew. Near-duplicates share a split: that of the member with the smallest hash.
+anew. Near-duplicates share a split, that of the member with the smallest hash; so the one thing that can move an
+episode is a new near-duplicate with a smaller hash, since leaving it would leak one split into the other.
 """
 
 from __future__ import annotations
@@ -10,9 +11,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,11 +23,11 @@ from vjepa.data.duplicates import near_duplicates, perceptual_hashes
 from vjepa.data.episode import STATE_NAMES, Episode
 from vjepa.data.lerobot import EpisodeError, LeRobotDataset, open_dataset
 from vjepa.data.lerobot_index import EpisodeEntry
-from vjepa.data.shards import PackedEpisode, pack_episode, write_shards
+from vjepa.data.shards import QUARANTINE, PackedEpisode, pack_episode, write_shards
 from vjepa.errors import DataError, UserError
 from vjepa.imaging import square_resize
+from vjepa.processes import worker_pool
 
-QUARANTINE = "quarantine.json"
 KINDS = ("unreadable", "missing frames", "time stamps off", "NaN state", "too short", "motionless")
 """Why an episode may be left out."""
 
@@ -126,8 +125,7 @@ def examine_all(
             yield examine(dataset, entry, config, spool)
         dataset.close()
         return
-    # Spawned, since a fork would inherit the threads of Arrow and of the progress bar in an unknown state.
-    with ProcessPoolExecutor(workers, get_context("spawn"), start_worker, (dataset.path, config, spool)) as pool:
+    with worker_pool(workers, "free some memory", start_worker, (dataset.path, config, spool)) as pool:
         yield from pool.map(examine_in_worker, range(len(dataset.episodes)), chunksize=16)
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
 
 from vjepa.config import CollectConfig
 from vjepa.errors import UserError
+from vjepa.processes import worker_pool
 from vjepa.sim.arm import MAX_MOVE
 from vjepa.sim.behaviours import Recording, record_episode
 from vjepa.sim.tasks import sentence_of
@@ -25,17 +23,11 @@ def collect_episodes(config: CollectConfig, seed: int) -> Iterator[tuple[str, Re
         UserError: a setting can't be used, there is no way to render, or a process was killed.
     """
     check(config)
-    # Spawned, not forked: OpenGL contexts do not survive a fork.
-    pool = ProcessPoolExecutor(config.workers, mp_context=get_context("spawn"))
-    try:
-        jobs = list(jobs_of(config, seed))
+    jobs = list(jobs_of(config, seed))
+    with worker_pool(config.workers, "set collect.workers lower") as pool:
         for job, recordings in zip(jobs, pool.map(record_job, jobs), strict=True):
             for recording in recordings:
                 yield sentence_of(job[1]), recording
-    except BrokenProcessPool as error:
-        raise UserError("a simulator process was killed (out of memory?): set collect.workers lower") from error
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def check(config: CollectConfig) -> None:

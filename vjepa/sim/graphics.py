@@ -17,7 +17,7 @@ import numpy as np
 from vjepa.errors import UserError
 
 LIBRARIES = {"egl": "EGL", "osmesa": "OSMesa"}
-INSTALL = "apt-get install -y libegl1 libgl1-mesa-dri"
+INSTALL = "apt-get install -y libegl1 libgl1 libopengl0 libgl1-mesa-dri"
 THINNING = 0.01  # m: vertices of a mesh in the same cube of this size become one
 
 
