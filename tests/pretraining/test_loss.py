@@ -46,6 +46,22 @@ def test_loss_equals_a_token_by_token_reference(parts):
     assert torch.allclose(loss, torch.stack(per_mask).mean(), atol=1e-5)
 
 
+def test_the_context_loss_weighs_visible_tokens_by_their_distance_from_the_mask(parts):
+    encoder, target, predictor, video, masks = parts
+    (context, targets), *_ = masks
+    plain, features = jepa_loss(encoder, target, predictor, video, [(context, targets)])
+    dense, _ = jepa_loss(encoder, target, predictor, video, [(context, targets)], context_weight=0.5)
+    places = grid_positions(2, 4, 4).float()
+    guesses = predictor.predict_all(encoder(video, context), context, targets, grid_positions(2, 4, 4))
+    errors = []
+    for clip in range(2):
+        for i, token in enumerate(context[clip]):
+            nearest = min(float((places[token] - places[other]).norm()) for other in targets[clip])
+            errors.append((guesses[clip, i] - features[clip, token]).abs().mean() / nearest**0.5)
+    assert torch.allclose(dense, plain + 0.5 * torch.stack(errors).mean(), atol=1e-5)
+    assert dense > plain
+
+
 def test_no_gradient_reaches_the_targets_even_of_a_trainable_encoder(parts):
     encoder, _, _, video, _ = parts
     assert all(p.requires_grad for p in encoder.parameters())
@@ -60,17 +76,22 @@ def test_targets_are_layer_normalised(parts):
 
 @pytest.fixture
 def training(tmp_path):
+    return make_training(tmp_path)
+
+
+def make_training(folder):
     rng = np.random.default_rng(0)
     episodes = [
         Episode(f"t-{i}", "t", rng.integers(0, 256, (9, 16, 16, 3), np.uint8), np.arange(9) / 8, np.zeros((9, 7), "f4"))
         for i in range(4)
     ]
     config = PretrainConfig(
-        frames=4, stride=2, still_share=0.5, batch_size=4, steps=6, warmup=1, cooldown=2, learning_rate=1e-2,
-        final_learning_rate=1e-4, weight_decay=0.04, ema=[0.8, 0.9], predictor_width=16, predictor_depth=1,
-        predictor_heads=2, masks=[MaskConfig(2, 0.3, [0.75, 1.5])], log_every=1, checkpoint_every=3,
+        frames=4, stride=2, still_share=0.5, dimmest=1.0, batch_size=4, steps=6, warmup=1, cooldown=2,
+        learning_rate=1e-2, final_learning_rate=1e-4, weight_decay=0.04, ema=[0.8, 0.9], predictor_width=16,
+        predictor_depth=1, predictor_heads=2, masks=[MaskConfig(2, 0.3, [0.75, 1.5])], context_weight=0.5,
+        log_every=1, checkpoint_every=3,
     )  # fmt: skip
-    return Pretraining(episodes, EncoderConfig(**SHAPE), config, 0, tmp_path, "data")
+    return Pretraining(episodes, EncoderConfig(**SHAPE), config, 0, folder, "data")
 
 
 def test_the_target_encoder_is_the_moving_average_of_the_context_encoder(training):
@@ -82,6 +103,25 @@ def test_the_target_encoder_is_the_moving_average_of_the_context_encoder(trainin
         assert torch.allclose(found, wanted, atol=1e-6)
     moved = zip(before.parameters(), training.context_encoder.parameters(), strict=True)
     assert any(not torch.equal(old, new) for old, new in moved)
+
+
+def test_a_killed_pretraining_ends_with_the_networks_of_a_straight_one(tmp_path):
+    straight, killed, resumed = (make_training(tmp_path / name) for name in ("straight", "killed", "killed"))
+    straight.train()
+
+    def die_at_4(step):
+        if step == 4:
+            raise KeyboardInterrupt
+        return killed.take_step(step)
+
+    with pytest.raises(KeyboardInterrupt):
+        killed.run.train("pretrain", die_at_4, killed.after_step)
+    for parameter in resumed.target_encoder.parameters():  # what a resumed run must not keep
+        parameter.data.zero_()
+    resumed.train()
+    for name in ("context_encoder", "target_encoder", "predictor"):
+        mine, theirs = getattr(resumed, name).state_dict(), getattr(straight, name).state_dict()
+        assert [key for key in mine if not torch.equal(mine[key], theirs[key])] == [], name
 
 
 def test_still_steps_show_every_tubelet_one_frame(training):

@@ -51,6 +51,6 @@ def test_masks_repeat_with_the_seed_and_differ_between_clips():
 
 
 def test_a_block_as_large_as_the_frame_is_refused():
-    whole = MaskConfig(blocks=1, spatial_scale=1.0, aspect_ratio=[1.0, 1.0])
+    whole = MaskConfig(blocks=1, spatial_scale=0.999, aspect_ratio=[1.0, 1.0])
     with pytest.raises(ValueError, match="leaves no context"):
         sample_masks(GRID, whole, 2, np.random.default_rng(0))

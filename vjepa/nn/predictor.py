@@ -42,6 +42,13 @@ class Predictor(nn.Module):
         Returns:
             `[B, M, D]`, in the order of `target_ids`.
         """
+        return self.predict_all(context, context_ids, target_ids, positions)[:, context.shape[1] :]
+
+    def predict_all(self, context: Tensor, context_ids: Tensor, target_ids: Tensor, positions: Tensor) -> Tensor:
+        """As `forward`, for the context tokens as well: `[B, K + M, D]`, those of the context first.
+
+        V-JEPA 2.1 has a second read-out for them; here one serves both, so that the weights stay those of V-JEPA 2.
+        """
         masked = self.mask_token.expand(*target_ids.shape, -1)
         x = torch.cat([self.predictor_embed(context), masked], dim=1)
         ids = torch.cat([context_ids, target_ids], dim=1)
@@ -49,4 +56,4 @@ class Predictor(nn.Module):
         rope = (cos.unsqueeze(1), sin.unsqueeze(1))
         for block in self.predictor_blocks:
             x = block(x, rope)
-        return self.predictor_proj(self.predictor_norm(x[:, context.shape[1] :]))
+        return self.predictor_proj(self.predictor_norm(x))

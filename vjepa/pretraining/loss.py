@@ -1,4 +1,8 @@
-"""The objective of V-JEPA 2 (paper, eq. 1): L1 between predicted and EMA-teacher features of the masked tokens."""
+"""The objective of V-JEPA 2 (paper, eq. 1): L1 between predicted and EMA-teacher features of the masked tokens.
+
+V-JEPA 2.1 (arXiv 2603.14482) adds the dense context loss: the same error of the visible tokens, weighted down with
+their distance from the mask. In scenes that change little it keeps features from fading to what position alone tells.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +33,7 @@ def jepa_loss(
     predictor: Predictor,
     video: Tensor,
     masks: Masks,
+    context_weight: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Mean absolute error of the predicted features, averaged over the mask generators.
 
@@ -38,6 +43,7 @@ def jepa_loss(
         predictor: maps context features to those of the masked tokens.
         video: `float [B, 3, T, H, W]`, normalised pixels.
         masks: one pair of context and target ids a generator.
+        context_weight: lambda of V-JEPA 2.1's dense context loss; 0 leaves it out.
 
     Returns:
         The loss, and the targets `[B, N, D]` for the monitors.
@@ -48,9 +54,21 @@ def jepa_loss(
     losses = []
     for context_ids, target_ids in masks:
         context = context_encoder(video, context_ids)
-        predicted = predictor(context, context_ids, target_ids, positions)
-        losses.append(F.l1_loss(predicted, gather_tokens(targets, target_ids)))
+        predicted = predictor.predict_all(context, context_ids, target_ids, positions)
+        seen, masked = predicted.split([context_ids.shape[1], target_ids.shape[1]], dim=1)
+        loss = F.l1_loss(masked, gather_tokens(targets, target_ids))
+        if context_weight > 0:
+            errors = (seen - gather_tokens(targets, context_ids)).abs().mean(-1)
+            distances = mask_distances(context_ids, target_ids, positions)
+            loss = loss + context_weight * (errors / distances.sqrt()).mean()
+        losses.append(loss)
     return torch.stack(losses).mean(), targets
+
+
+def mask_distances(context_ids: Tensor, target_ids: Tensor, positions: Tensor) -> Tensor:
+    """How far each context token is from the nearest masked one, in grid units of time, row and column: `[B, K]`."""
+    between = torch.cdist(positions.float(), positions.float())
+    return between[context_ids.unsqueeze(2), target_ids.unsqueeze(1)].amin(2)
 
 
 def feature_deviation(features: Tensor) -> float:

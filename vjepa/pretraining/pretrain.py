@@ -14,6 +14,7 @@ from vjepa.checkpoints.encoder import build_encoder
 from vjepa.config import EncoderConfig, PretrainConfig
 from vjepa.data.clips import ClipSampler
 from vjepa.data.episode import Episode
+from vjepa.data.light import in_random_light
 from vjepa.nn.encoder import VisionTransformer, normalise_pixels
 from vjepa.nn.predictor import Predictor
 from vjepa.pretraining.loss import effective_rank, feature_deviation, jepa_loss
@@ -73,7 +74,8 @@ class Pretraining:
     def batch(self, step: int) -> tuple[torch.Tensor, list[tuple[torch.Tensor, torch.Tensor]]]:
         """Normalised pixels `[B, 3, T, H, W]` and the masks of a step; both depend on the seed and the step alone."""
         rng = np.random.default_rng((self.seed, step, 1))
-        frames = torch.from_numpy(self.clips.batch(step, self.config.batch_size).frames)
+        clips = self.clips.batch(step, self.config.batch_size).frames
+        frames = torch.from_numpy(in_random_light(clips, self.config.dimmest, rng))
         tubelet, grid = self.context_encoder.tubelet, self.context_encoder.grid
         if rng.random() < self.config.still_share:  # every tubelet shows one frame, as the world model will see frames
             frames = frames[:, ::tubelet].repeat_interleave(tubelet, dim=1)
@@ -84,7 +86,9 @@ class Pretraining:
     def take_step(self, step: int) -> StepResult:
         """The loss of one step."""
         video, masks = self.batch(step)
-        loss, targets = jepa_loss(self.context_encoder, self.target_encoder, self.predictor, video, masks)
+        loss, targets = jepa_loss(
+            self.context_encoder, self.target_encoder, self.predictor, video, masks, self.config.context_weight
+        )
 
         def monitors() -> dict[str, float]:
             return {
