@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from vjepa.nn.action_predictor import ActionPredictor, block_causal_mask
+from vjepa.nn.rope import rope_tables, rotate
 
 
 @pytest.fixture
@@ -18,6 +20,41 @@ def predictor():
 def inputs():
     torch.manual_seed(1)
     return torch.randn(2, 4, 6, 16), torch.randn(2, 4, 7), torch.randn(2, 4, 5)
+
+
+def reference(predictor, latents, actions, states):
+    """The predictor token by token: each attends to the tokens of its own and earlier steps, one head at a time."""
+    _, steps, places, _ = latents.shape
+    tokens, positions = [], []
+    for t in range(steps):
+        action, state = predictor.action_encoder(actions[:, t]), predictor.state_encoder(states[:, t])
+        patches = predictor.predictor_embed(latents[:, t])
+        tokens += [action, state, *(patches[:, n] + action + state for n in range(places))]
+        positions += [[t, 0, 0], [t, 0, 0], *([t, n // 3, n % 3] for n in range(places))]
+    x = torch.stack(tokens, 1)
+    cos, sin = rope_tables(torch.tensor(positions), predictor.width // predictor.heads)
+    for block in predictor.predictor_blocks:
+        qkv = block.attn.qkv(block.norm1(x)).unflatten(-1, (3, predictor.heads, -1))
+        mixed = torch.zeros(*x.shape[:2], predictor.heads, qkv.shape[-1])
+        for head in range(predictor.heads):
+            query, key, value = (qkv[:, :, part, head] for part in range(3))
+            query, key = rotate(query, cos, sin), rotate(key, cos, sin)
+            for token in range(x.shape[1]):
+                seen = (token // (places + 2) + 1) * (places + 2)
+                scores = (key[:, :seen] @ query[:, token, :, None])[..., 0] / query.shape[-1] ** 0.5
+                mixed[:, token, head] = (scores.softmax(-1)[..., None] * value[:, :seen]).sum(1)
+        x = x + block.attn.proj(mixed.flatten(2))
+        hidden = block.norm2(x)
+        x = x + block.mlp.fc2(F.gelu(block.mlp.fc1(hidden)))
+    out = predictor.predictor_proj(predictor.predictor_norm(x)).unflatten(1, (steps, places + 2))
+    return latents + out[:, :, 2:]
+
+
+def test_predictions_equal_a_token_by_token_reference(predictor, inputs):
+    for parameter in predictor.parameters():  # the initial weights are too small to tell two networks apart
+        torch.nn.init.normal_(parameter, std=0.2)
+    with torch.no_grad():
+        assert torch.allclose(predictor(*inputs), reference(predictor, *inputs), atol=1e-4)
 
 
 @pytest.mark.parametrize("changed", [0, 1, 2], ids=["latents", "actions", "states"])

@@ -60,6 +60,13 @@ def test_a_longer_horizon_spreads_a_move_that_one_action_can_not_make(toy_model:
     np.testing.assert_allclose(plan.actions.sum(0)[:2], 0.11, atol=0.01)
 
 
+def test_a_longer_horizon_does_not_put_off_what_the_first_action_can_do(toy_model: WorldModel) -> None:
+    planner = replace(PLANNER, horizon=2, samples=256, elites=20, iterations=10)
+    plan = planner.plan(toy_model, draw(START), STATE, goal_of(toy_model, START + MOVE), seed=0)
+    np.testing.assert_allclose(plan.action[:2], MOVE, atol=0.01)
+    np.testing.assert_allclose(plan.actions[1, :2], 0, atol=0.01)
+
+
 def test_the_search_narrows_and_its_energy_falls(toy_model: WorldModel) -> None:
     trace = PLANNER.plan(toy_model, draw(START), STATE, goal_of(toy_model, START + MOVE), seed=0).trace
     assert trace.energies.shape == (6, 64)
@@ -72,12 +79,12 @@ def test_a_rollout_predicts_from_its_own_predictions_and_moved_states(make_toy_f
     gain = 0.5
     model = WorldModel(Bundle.open(make_toy_folder(state_gain=gain), threads=1))
     actions = np.array([[[0.01, 0.02, 0], [0.03, -0.01, 0], [-0.02, 0.04, 0]]], np.float32)
-    place, state = START.copy(), START.copy()
-    for action in actions[0, :, :2]:
-        place, state = place + action + gain * state, state + action
     found = model.rollout(goal_of(model, START), STATE, actions)
-    unmoved = goal_of(model, START) * 0 + model.rollout(goal_of(model, START), STATE, 0 * actions)
-    np.testing.assert_allclose(found[0], goal_of(model, place), atol=0.02)
+    unmoved = model.rollout(goal_of(model, START), STATE, 0 * actions)
+    place, state = START.copy(), START.copy()
+    for step, action in enumerate(actions[0, :, :2]):
+        place, state = place + action + gain * state, state + action
+        np.testing.assert_allclose(found[0, step], goal_of(model, place), atol=0.02)
     assert np.abs(found - unmoved).max() > 0.1
 
 

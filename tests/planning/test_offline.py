@@ -14,10 +14,10 @@ from vjepa.planning.offline import angles_deg, choose_steps, energy_landscape
 PLANNER = CrossEntropyPlanner(horizon=2, samples=48, iterations=5, elites=6, sigma=0.05, max_move=0.075)
 
 
-def step_of(move: list[float], key: str = "episode") -> OfflineStep:
+def step_of(move: list[float], key: str = "episode", number: int = 0) -> OfflineStep:
     start = np.array([0.01, -0.02])
     state = np.array([*start, 0.3], np.float32)
-    return OfflineStep(key, draw(start), state, draw(start + move), np.array([*move, 0.1], np.float32))
+    return OfflineStep(key, number, draw(start), state, draw(start + move), np.array([*move, 0.1], np.float32))
 
 
 def test_a_true_world_model_ranks_the_true_action_first_and_plans_it(toy_model: WorldModel) -> None:
@@ -27,6 +27,12 @@ def test_a_true_world_model_ranks_the_true_action_first_and_plans_it(toy_model: 
     assert 60 < outcome.direction_error_deg_random < 120
     assert outcome.action_error_cm < 0.4
     assert outcome.action_error_cm_still == pytest.approx(100 * np.hypot(0.04, 0.05), rel=1e-5)
+
+
+def test_every_step_has_random_actions_of_its_own(toy_model: WorldModel) -> None:
+    steps = [step_of([0.04, -0.05], key, number) for key, number in (("a", 0), ("a", 0), ("a", 1), ("b", 0))]
+    random = [evaluate_step(toy_model, step, PLANNER, 9, seed=0).direction_error_deg_random for step in steps]
+    assert random[0] == random[1] and len(set(random)) == 3
 
 
 def test_a_model_that_ignores_actions_ranks_at_chance(make_toy_folder: Callable[..., Path]) -> None:

@@ -1,5 +1,7 @@
 """V-JEPA 2-AC's objective and its held-out error beside the baselines."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from vjepa.data.episode import Episode
 from vjepa.errors import UserError
 from vjepa.nn.encoder import VisionTransformer
 from vjepa.posttraining.loss import rollout_loss, teacher_forcing_loss
-from vjepa.posttraining.posttrain import Posttraining, evaluate
+from vjepa.posttraining.posttrain import Posttraining, evaluate, windows_of_other_episodes
 from vjepa.posttraining.world_model import WorldModel, load_world_model, save_world_model
 
 
@@ -55,6 +57,32 @@ def test_a_trained_model_beats_copying_and_misled_actions(encoder, tmp_path):
     assert errors["latent_l1"]["high"] < errors["latent_l1_copy_last"]["low"]
     assert errors["latent_l1"]["high"] < errors["latent_l1_shuffled_actions"]["low"]
     assert {e["n"] for e in errors.values()} == {10}
+
+
+def test_a_killed_posttraining_ends_with_the_predictor_of_a_straight_one(encoder, tmp_path):
+    config = replace(CONFIG, steps=6, warmup=1, cooldown=2, checkpoint_every=3)
+    straight, killed, resumed = (
+        Posttraining(encoder, light_episodes(4), config, 0, tmp_path / name, "data")
+        for name in ("straight", "killed", "killed")
+    )
+    straight.train()
+
+    def die_at_4(step):
+        if step == 4:
+            raise KeyboardInterrupt
+        return killed.take_step(step)
+
+    with pytest.raises(KeyboardInterrupt):
+        killed.run.train("posttrain", die_at_4, lambda step: None)
+    resumed.train()
+    mine, theirs = resumed.model.state_dict(), straight.model.state_dict()
+    assert [key for key in mine if not torch.equal(mine[key], theirs[key])] == []
+
+
+def test_misled_windows_get_the_actions_of_another_episode():
+    episodes = np.repeat([3, 0, 1, 2], [3, 1, 3, 2])
+    others = windows_of_other_episodes(episodes, np.random.default_rng(0))
+    assert sorted(others) == list(range(9)) and (episodes[others] != episodes).all()
 
 
 def test_only_the_predictor_learns(encoder, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vjepa.nn.blocks import LAYER_NORM_EPS, Block, initialise
@@ -16,6 +17,14 @@ def gather_tokens(tokens: Tensor, ids: Tensor) -> Tensor:
     """The tokens `[B, K, ...]` at `ids` (`int64 [B, K]`) of `[B, N, ...]`."""
     index = ids.reshape(*ids.shape, *[1] * (tokens.dim() - 2)).expand(*ids.shape, *tokens.shape[2:])
     return tokens.gather(1, index)
+
+
+def pool_tokens(tokens: Tensor, grid: tuple[int, int], pool: int) -> Tensor:
+    """Averages over squares of `pool` x `pool` tokens of each time step: `[B, N, D] -> [B, N / pool^2, D]`."""
+    steps = tokens.shape[1] // (grid[0] * grid[1])
+    frames = tokens.unflatten(1, (steps, *grid)).flatten(0, 1).permute(0, 3, 1, 2)
+    pooled = F.avg_pool2d(frames, pool).flatten(2).transpose(1, 2)
+    return pooled.unflatten(0, (-1, steps)).flatten(1, 2)
 
 
 class PatchEmbed(nn.Module):

@@ -38,8 +38,8 @@ class Bundle:
         width: features of a token, D.
         state_names: meaning of the state's columns.
         action_names: meaning of the action's columns.
-        action_low: `float32 [A]`, lower end of the actions in the data it was trained on.
-        action_high: `float32 [A]`, upper end.
+        action_low: `float32 [A]`, lower end of the actions in its data (held-out episodes, 1 % quantile).
+        action_high: `float32 [A]`, upper end (99 %).
         planned: columns of the action that are planned, all in m; the others stay zero.
         max_context: most time steps that the predictor sees at once.
         time_step_s: seconds between two steps.

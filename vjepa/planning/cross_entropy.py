@@ -1,4 +1,8 @@
-"""The cross-entropy method over a world model's energy (paper, sec. 3.2): sample, score, select, update."""
+"""The cross-entropy method over a world model's energy (paper, sec. 3.2): sample, score, select, update.
+
+A plan of several actions is scored by the mean energy of all of its steps. With the energy of the last step alone, a
+plan made anew after every action may put off its way to the goal for ever; for one action both are the same.
+"""
 
 from __future__ import annotations
 
@@ -92,7 +96,7 @@ class CrossEntropyPlanner:
         means, deviations, scores = [], [], []
         for _ in range(self.iterations):
             candidates = rng.normal(mean, deviation, (self.samples, *mean.shape)).clip(-self.max_move, self.max_move)
-            scored = energy(model.rollout(latents, state, model.actions_of(candidates)), goal)
+            scored = energy(model.rollout(latents, state, model.actions_of(candidates)), goal).mean(axis=1)
             elites = candidates[np.argsort(scored)[: self.elites]]
             mean, deviation = elites.mean(axis=0), elites.std(axis=0)
             means.append(mean)
@@ -102,7 +106,7 @@ class CrossEntropyPlanner:
         return Plan(
             action=actions[0],
             actions=actions,
-            energy=float(energy(model.rollout(latents, state, actions[None]), goal)[0]),
+            energy=float(energy(model.rollout(latents, state, actions[None]), goal)[0, -1]),
             start_energy=float(energy(latents[None], goal)[0]),
             trace=Trace(np.stack(means), np.stack(deviations), np.stack(scores)),
         )

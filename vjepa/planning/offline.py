@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -23,6 +24,7 @@ class OfflineStep:
 
     Attributes:
         key: of the episode.
+        number: of the step in it.
         frame: `uint8 [H, W, 3]`.
         state: `float32 [S]`.
         next_frame: `uint8 [H, W, 3]`.
@@ -30,6 +32,7 @@ class OfflineStep:
     """
 
     key: str
+    number: int
     frame: np.ndarray
     state: np.ndarray
     next_frame: np.ndarray
@@ -83,16 +86,17 @@ def evaluate_step(
     action, so that the rank is about the displacement alone. The plan is one action, whatever the planner's horizon:
     the goal is one step away.
     """
-    rng = np.random.default_rng((seed, 1))
+    draw = (seed, zlib.crc32(step.key.encode()), step.number)  # each step has random actions of its own
+    rng = np.random.default_rng((*draw, 1))
     bundle, planned = model.bundle, model.planned
     latents, goal = model.encode(np.stack([step.frame, step.next_frame]))
     candidates = np.repeat(step.action[None, None], random_actions + 1, axis=0)
     random_moves = rng.uniform(bundle.action_low[planned], bundle.action_high[planned], (random_actions, len(planned)))
     candidates[1:, 0, planned] = random_moves
-    energies = energy(model.rollout(latents, step.state, candidates), goal)
+    energies = energy(model.rollout(latents, step.state, candidates), goal)[:, 0]
     true_energy, others = energies[0], energies[1:]
     true_move = step.action[planned].astype(np.float64)
-    move = replace(planner, horizon=1).plan(model, step.frame, step.state, goal, seed).action[planned]
+    move = replace(planner, horizon=1).plan(model, step.frame, step.state, goal, draw).action[planned]
     return OfflineOutcome(
         # Ties count half, so that a model that ignores actions ranks at chance.
         true_action_rank=float((others < true_energy).mean() + 0.5 * (others == true_energy).mean()),
@@ -121,7 +125,7 @@ def energy_landscape(model: WorldModel, steps: Sequence[OfflineStep], max_move: 
     grid = np.stack(np.meshgrid(offsets, offsets, indexing="ij"), axis=-1).reshape(-1, 2)
     actions = np.repeat(step.action[None, None], len(grid), axis=0)
     actions[:, 0, axes] = grid
-    energies = energy(model.rollout(latents, step.state, actions), goal)
+    energies = energy(model.rollout(latents, step.state, actions), goal)[:, 0]
     return {
         "offsets_m": offsets.astype(np.float32),
         "energy": energies.reshape(GRID, GRID).astype(np.float32),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from vjepa.imaging import square_resize
@@ -11,7 +9,7 @@ from vjepa.planning.bundle import Bundle
 
 
 def energy(predicted: np.ndarray, goal: np.ndarray) -> np.ndarray:
-    """Mean absolute difference between predicted and goal latents: `[B, N, D]`, `[N, D]` -> `[B]`; 0 is the goal."""
+    """Mean absolute difference of predicted and goal latents: `[..., N, D]`, `[N, D]` -> `[...]`; 0 at the goal."""
     return np.abs(predicted - goal).mean(axis=(-2, -1))
 
 
@@ -21,11 +19,6 @@ class WorldModel:
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
         self.planned = np.array(bundle.planned)
-
-    @property
-    def providers(self) -> Sequence[str]:
-        """The ONNX Runtime providers in use, the preferred one first."""
-        return self.bundle.predictor.get_providers()
 
     def encode(self, frames: np.ndarray) -> np.ndarray:
         """Latents of frames, each encoded alone: `uint8 [B, H, W, 3]` of any size -> `float32 [B, N, D]`."""
@@ -49,7 +42,7 @@ class WorldModel:
         return self.bundle.predictor.run(["next_latents"], recent)[0]
 
     def rollout(self, latents: np.ndarray, state: np.ndarray, actions: np.ndarray) -> np.ndarray:
-        """Latents at the end of each sequence of actions, predicted from predictions.
+        """Latents after every action of each sequence, predicted from predictions.
 
         Args:
             latents: `float32 [N, D]`, of the frame in view.
@@ -57,7 +50,7 @@ class WorldModel:
             actions: `float32 [B, H, A]`, B sequences of H actions.
 
         Returns:
-            `float32 [B, N, D]`.
+            `float32 [B, H, N, D]`.
         """
         names = self.bundle.state_names
         if state.shape != (len(names),):
@@ -67,10 +60,9 @@ class WorldModel:
         states = np.broadcast_to(state, (batch, 1, *state.shape))
         for step in range(1, horizon + 1):
             predicted = self.step(seen, actions[:, :step], states)
-            if step < horizon:
-                seen = np.concatenate([seen, predicted[:, None]], axis=1)
-                states = np.concatenate([states, self.move(states[:, -1], actions[:, step - 1])[:, None]], axis=1)
-        return predicted
+            seen = np.concatenate([seen, predicted[:, None]], axis=1)
+            states = np.concatenate([states, self.move(states[:, -1], actions[:, step - 1])[:, None]], axis=1)
+        return seen[:, 1:]
 
     def move(self, states: np.ndarray, actions: np.ndarray) -> np.ndarray:
         """States after planned actions, `[B, S]`, `[B, A]` -> `[B, S]`: displacements add, the gripper ends in 0..1."""

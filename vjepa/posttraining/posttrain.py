@@ -117,12 +117,12 @@ def evaluate(model: WorldModel, episodes: Sequence[Episode], frames: int, seed: 
 
     Returns:
         `latent_l1`, `latent_l1_copy_last` (the next frame is as this one) and `latent_l1_shuffled_actions` (each window
-        is given the actions of another), with intervals over episodes.
+        is given the actions of a window of another episode), with intervals over episodes.
     """
     clips = ClipSampler(episodes, frames, stride=1, seed=seed)
     latents = LatentEpisodes(model, episodes, "held-out episodes")
     every = clips.every(per_episode=3)
-    others = np.random.default_rng(seed).permutation(len(every.starts))
+    others = windows_of_other_episodes(every.episodes, np.random.default_rng(seed))
     errors: dict[str, list[Tensor]] = {"latent_l1": [], "latent_l1_copy_last": [], "latent_l1_shuffled_actions": []}
     z_all, a_all, s_all = latents.windows(model, every.episodes, every.starts, frames)
     for part in torch.arange(len(every.starts)).split(ENCODE_BATCH):
@@ -136,3 +136,15 @@ def evaluate(model: WorldModel, episodes: Sequence[Episode], frames: int, seed: 
         for name, guess in guesses.items():
             errors[name].append((guess - z[:, 1:]).abs().mean((1, 2, 3)))
     return {name: mean(torch.cat(values).numpy(), every.episodes) for name, values in errors.items()}
+
+
+def windows_of_other_episodes(episodes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """For each window one of another episode, each window once: `int64 [M]`, given the episode of each, `int64 [M]`.
+
+    With a single episode there is none; with one that holds more than half of the windows not for all.
+    """
+    order = rng.permutation(len(episodes))
+    order = order[np.argsort(rng.permutation(episodes.max() + 1)[episodes[order]], kind="stable")]
+    others = np.empty_like(order)
+    others[order] = np.roll(order, np.bincount(episodes).max())  # past the longest run of windows of one episode
+    return others

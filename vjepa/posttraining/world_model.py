@@ -6,15 +6,15 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from vjepa.checkpoints.encoder import read_folder
+from vjepa.checkpoints.folder import read_folder, write_folder
 from vjepa.errors import UserError
-from vjepa.files import atomic_directory, write_json
+from vjepa.files import atomic_directory
 from vjepa.nn.action_predictor import ActionPredictor
-from vjepa.nn.encoder import VisionTransformer, encode_frames
+from vjepa.nn.encoder import VisionTransformer, encode_frames, pool_tokens
 
+MIN_LATENT_SCALE = 0.05  # of layer-normalised features, whose own scale is 1: what hardly varies must not be blown up
 MIN_SCALE = 1e-2  # in the unit of a state or action; what hardly varies in the data must not be blown up to noise
 
 
@@ -22,8 +22,9 @@ class WorldModel(nn.Module):
     """V-JEPA 2-AC (paper, sec. 3.1): frames to latents, and latents, actions and states to the next latents.
 
     Latents are the encoder's tokens of a single frame, averaged over squares of `pool` x `pool` patches,
-    layer-normalised, then centred for each place of the grid and scaled for each feature by their statistics over the
-    training frames: what never changes (the table) says nothing about the robot.
+    layer-normalised, then centred and scaled for each place of the grid and feature by their statistics over the
+    training frames. What never changes (the table) says nothing about the robot, and what rarely changes says much when
+    it does: with one scale for all places the energy has more valleys far from the goal.
 
     Args:
         encoder: frozen.
@@ -60,16 +61,16 @@ class WorldModel(nn.Module):
         self.tokens = (encoder.grid[0] // pool, encoder.grid[1] // pool)
         self.width = encoder.width
         self.predictor = ActionPredictor(encoder.width, self.tokens, actions, states, width, depth, heads)
-        self.register_buffer("latent_mean", torch.zeros(self.tokens[0] * self.tokens[1], encoder.width))
-        self.register_buffer("latent_scale", torch.ones(encoder.width))
+        places = self.tokens[0] * self.tokens[1]
+        self.register_buffer("latent_mean", torch.zeros(places, encoder.width))
+        self.register_buffer("latent_scale", torch.ones(places, encoder.width))
         self.register_buffer("action_scale", torch.ones(actions))
         self.register_buffer("state_mean", torch.zeros(states))
         self.register_buffer("state_scale", torch.ones(states))
 
     def pooled_tokens(self, frames: Tensor) -> Tensor:
         """`uint8 [B, H, W, 3] -> [B, N, D]`: encoded, pooled and layer-normalised, before the data's statistics."""
-        tokens = encode_frames(self.encoder, frames).transpose(1, 2).unflatten(2, self.encoder.grid)
-        pooled = F.avg_pool2d(tokens, self.pool).flatten(2).transpose(1, 2)
+        pooled = pool_tokens(encode_frames(self.encoder, frames), self.encoder.grid, self.pool)
         return F.layer_norm(pooled, pooled.shape[-1:])
 
     def encode(self, frames: Tensor) -> Tensor:
@@ -87,7 +88,7 @@ class WorldModel(nn.Module):
     def fit_statistics(self, tokens: Tensor, states: Tensor, actions: Tensor) -> None:
         """Take the normalisation from training data: `pooled_tokens` `[M, N, D]`, states `[M, S]`, actions `[K, A]`."""
         self.latent_mean.copy_(tokens.mean(0))
-        self.latent_scale.copy_((tokens - tokens.mean(0)).std((0, 1)).clamp_min(1e-4))
+        self.latent_scale.copy_(tokens.std(0).clamp_min(MIN_LATENT_SCALE))
         self.state_mean.copy_(states.mean(0))
         self.state_scale.copy_(states.std(0).clamp_min(MIN_SCALE))
         self.action_scale.copy_(actions.std(0).clamp_min(MIN_SCALE))
@@ -108,8 +109,7 @@ def save_world_model(path: Path, model: WorldModel) -> None:
         "max_context": model.max_context,
     }
     with atomic_directory(path) as folder:
-        write_json(folder / "config.json", config)
-        save_file(tensors, folder / "model.safetensors")
+        write_folder(folder, config, tensors)
 
 
 def load_world_model(path: Path, encoder: VisionTransformer) -> WorldModel:
