@@ -12,14 +12,14 @@ from tests.probing.moving_square import moving_square, moving_squares
 from vjepa.config import ProbeConfig
 from vjepa.data.motion import tabulate
 from vjepa.errors import DataError
-from vjepa.nn.encoder import VisionTransformer
+from vjepa.nn.encoder import VisionTransformer, pool_tokens
 from vjepa.probing.features import Labels, encode_clips
 from vjepa.probing.folder import save_probes
 from vjepa.probing.probe import baselines, fit_probe, predict, prepare, probe_encoder, spread_clips
 
 CONFIG = ProbeConfig(
-    frames=4, stride=1, depth=1, heads=2, batch_size=16, steps=100, learning_rate=5e-3, weight_decay=0.01,
-    clips_per_episode=2, min_move=0.05,
+    frames=4, stride=1, dimmest=1.0, pool=1, depth=1, heads=2, batch_size=16, steps=100, learning_rate=5e-3,
+    weight_decay=0.01, clips_per_episode=2, min_move=0.05,
 )  # fmt: skip
 
 
@@ -31,6 +31,8 @@ def encoder():
 
 class PixelsAndPlaces(torch.nn.Module):
     """Tokens that hold the colour of a patch of 4 x 4 pixels and where it is: an encoder from which all can be read."""
+
+    grid, tubelet = (4, 4), 2
 
     def forward(self, video):
         patches = torch.nn.functional.avg_pool3d(video, (2, 4, 4)).flatten(2).transpose(1, 2)
@@ -53,7 +55,7 @@ def planted(count, classes):
 
 def test_a_probe_learns_a_planted_signal():
     features, labels = planted(300, classes=3)
-    probe = fit_probe(features, Labels(np.arange(200), labels[:200]), 3, CONFIG, seed=0)
+    probe = fit_probe(features, (6, 1, 1), Labels(np.arange(200), labels[:200]), 3, CONFIG, seed=0)
     found = predict(probe, features, np.arange(200, 300)).argmax(1)
     assert (found == labels[200:]).mean() > 0.9
 
@@ -61,7 +63,7 @@ def test_a_probe_learns_a_planted_signal():
 def test_a_probe_finds_nothing_where_nothing_is_planted():
     features, labels = planted(300, classes=3)
     probe = fit_probe(
-        torch.randn_like(features.float()).half(), Labels(np.arange(200), labels[:200]), 3, CONFIG, seed=0
+        torch.randn_like(features.float()).half(), (6, 1, 1), Labels(np.arange(200), labels[:200]), 3, CONFIG, seed=0
     )
     found = predict(probe, features, np.arange(200, 300)).argmax(1)
     assert (found == labels[200:]).mean() < 0.6
@@ -69,7 +71,7 @@ def test_a_probe_finds_nothing_where_nothing_is_planted():
 
 def test_the_same_seed_gives_the_same_probe():
     features, labels = planted(64, classes=3)
-    first, second = (fit_probe(features, Labels(np.arange(64), labels), 3, CONFIG, seed=5) for _ in range(2))
+    first, second = (fit_probe(features, (6, 1, 1), Labels(np.arange(64), labels), 3, CONFIG, seed=5) for _ in range(2))
     for mine, theirs in zip(first.parameters(), second.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=0)
 
@@ -106,10 +108,26 @@ def test_the_mean_guess_is_the_mean_of_training_positions():
 
 def test_clips_are_encoded_in_the_order_of_their_labels(encoder, data):
     split = data.test
-    features = encode_clips(encoder, split.sampler, split.clips, "toy")
-    last = encode_clips(encoder, split.sampler, split.clips.rows(np.array([len(split.clips) - 1])), "toy")
+    features = encode_clips(encoder, split.sampler, split.clips, CONFIG, 0, "toy")
+    last = encode_clips(encoder, split.sampler, split.clips.rows(np.array([len(split.clips) - 1])), CONFIG, 0, "toy")
     assert features.dtype == torch.float16
     torch.testing.assert_close(features[-1], last[0], atol=2e-3, rtol=1e-2)
+
+
+def test_tokens_are_averaged_over_squares_of_their_frame():
+    tokens = torch.arange(2 * 2 * 4 * 4, dtype=torch.float32).reshape(2, 32, 1)
+    pooled = pool_tokens(tokens, (4, 4), 2)
+    by_hand = [tokens[1, 16 + torch.tensor(ids)].mean().item() for ids in ([0, 1, 4, 5], [2, 3, 6, 7])]
+    assert pooled.shape == (2, 8, 1) and pooled[1, 4:6, 0].tolist() == by_hand
+    assert torch.equal(pool_tokens(tokens, (4, 4), 1), tokens)
+
+
+def test_every_encoder_is_shown_the_same_light(encoder, data):
+    dim = dataclasses.replace(CONFIG, dimmest=0.4)
+    first, again, bright = (
+        encode_clips(encoder, data.test.sampler, data.test.clips, config, 0, "toy") for config in (dim, dim, CONFIG)
+    )
+    assert torch.equal(first, again) and not torch.allclose(first, bright, atol=1e-3)
 
 
 def test_clips_are_spread_over_all_episodes(data):

@@ -29,10 +29,22 @@ class CrossAttentionBlock(nn.Module):
         return x + self.mlp(self.norm2(x))
 
 
+def position_table(grid: tuple[int, int, int], width: int) -> Tensor:
+    """Sines and cosines of time step, row and column, a sixth of the width each: `[steps * rows * columns, width]`."""
+    places = torch.stack(torch.meshgrid(*map(torch.arange, grid), indexing="ij"), dim=-1).reshape(-1, 3, 1)
+    waves = width // 6
+    angles = (places * 10_000.0 ** (-torch.arange(waves) / waves)).flatten(1)
+    return F.pad(torch.cat([angles.sin(), angles.cos()], dim=1), (0, width - 6 * waves))
+
+
 class AttentiveProbe(nn.Module):
     """`depth - 1` self-attention blocks, then one learned query that reads the tokens, then a linear read-out.
 
+    Beyond the paper, for encoders far below its size: every token is told its time and place, since small encoders
+    hardly keep them.
+
     Args:
+        grid: time steps, rows and columns of the tokens.
         width: features of a token, D.
         heads: attention heads.
         depth: blocks, the cross-attention one included (the paper's probes have 4).
@@ -40,8 +52,19 @@ class AttentiveProbe(nn.Module):
         mlp_ratio: hidden over input width of a block's MLP.
     """
 
-    def __init__(self, width: int, heads: int, depth: int, outputs: int, mlp_ratio: float = 4.0) -> None:
+    positions: Tensor
+
+    def __init__(
+        self,
+        grid: tuple[int, int, int],
+        width: int,
+        heads: int,
+        depth: int,
+        outputs: int,
+        mlp_ratio: float = 4.0,
+    ) -> None:
         super().__init__()
+        self.register_buffer("positions", position_table(grid, width), persistent=False)
         self.query_tokens = nn.Parameter(torch.zeros(1, 1, width))
         self.blocks = nn.ModuleList(Block(width, heads, mlp_ratio) for _ in range(depth - 1))
         self.cross_attention_block = CrossAttentionBlock(width, heads, mlp_ratio)
@@ -51,6 +74,7 @@ class AttentiveProbe(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """`[B, N, D] -> [B, outputs]`."""
+        tokens = tokens + self.positions
         for block in self.blocks:
             tokens = block(tokens)
         pooled = self.cross_attention_block(self.query_tokens.expand(len(tokens), -1, -1), tokens)

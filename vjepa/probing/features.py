@@ -9,9 +9,11 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
+from vjepa.config import ProbeConfig
 from vjepa.data.clips import ClipSampler
+from vjepa.data.light import in_random_light
 from vjepa.data.motion import ClipTable, main_direction
-from vjepa.nn.encoder import VisionTransformer, normalise_pixels
+from vjepa.nn.encoder import VisionTransformer, normalise_pixels, pool_tokens
 
 ENCODE_BATCH = 64
 
@@ -30,12 +32,19 @@ class Labels:
 
 
 @torch.inference_mode()
-def encode_clips(encoder: VisionTransformer, sampler: ClipSampler, clips: ClipTable, title: str) -> Tensor:
-    """The encoder's tokens of each clip, in half precision to save memory: `float16 [M, N, D]`."""
-    features = []
+def encode_clips(
+    encoder: VisionTransformer, sampler: ClipSampler, clips: ClipTable, config: ProbeConfig, seed: int, title: str
+) -> Tensor:
+    """The encoder's tokens of each clip in some other light, in half precision to save memory: `float16 [M, N, D]`.
+
+    Tokens are averaged over squares of `config.pool` x `config.pool` patches. The light of a clip (`config.dimmest`)
+    hangs on `seed` alone, so that every encoder is shown the same.
+    """
+    features, rng = [], np.random.default_rng(seed)
     for part in track(np.array_split(np.arange(len(clips)), -(-len(clips) // ENCODE_BATCH)), description=title):
-        frames = torch.from_numpy(sampler.cut(clips.episodes[part], clips.starts[part]).frames)
-        features.append(encoder(normalise_pixels(frames)).half())
+        frames = sampler.cut(clips.episodes[part], clips.starts[part]).frames
+        tokens = encoder(normalise_pixels(torch.from_numpy(in_random_light(frames, config.dimmest, rng))))
+        features.append(pool_tokens(tokens, encoder.grid, config.pool).half())
     return torch.cat(features)
 
 

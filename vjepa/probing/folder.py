@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors.torch import save_file
-
+from vjepa.checkpoints.folder import write_folder
 from vjepa.data.motion import DIRECTIONS
-from vjepa.files import atomic_directory, write_json
+from vjepa.files import atomic_directory
 from vjepa.probing.probe import FittedProbes
 
 
 def save_probes(path: Path, fitted: FittedProbes, tasks: list[str]) -> None:
-    """Write the folder; tensors are named `<subject>.<name>`."""
+    """Write the folder; tensors are named `<subject>.<name>`, those that standardise the tokens `token_<name>`."""
     tensors = {
         f"{subject}.{name}": tensor
         for subject, probe in fitted.probes.items()
         for name, tensor in probe.state_dict().items()
     }
+    tensors |= {"token_mean": fitted.token_mean, "token_scale": fitted.token_scale}
     first = next(iter(fitted.probes.values()))
     config = {
         "model_type": "attentive_probes",
@@ -29,5 +29,4 @@ def save_probes(path: Path, fitted: FittedProbes, tasks: list[str]) -> None:
         "hand": {"unit": "m", "mean": fitted.hand_mean.tolist(), "std": fitted.hand_std.tolist()},
     }
     with atomic_directory(path) as folder:
-        write_json(folder / "config.json", config)
-        save_file(tensors, folder / "model.safetensors")
+        write_folder(folder, config, tensors)

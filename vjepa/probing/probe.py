@@ -23,9 +23,11 @@ from vjepa.nn.attentive import AttentiveProbe
 from vjepa.nn.encoder import VisionTransformer
 from vjepa.probing.features import Labels, encode_clips, labels_of
 from vjepa.statistics import Estimate, mean
+from vjepa.training.loop import require_finite
 from vjepa.training.schedule import WarmupStableDecay, parameter_groups
 
 PREDICT_BATCH = 256
+MIN_TOKEN_SCALE = 1e-3
 METRIC = {"task": "task_accuracy", "motion": "motion_accuracy", "hand": "hand_error_cm"}
 BASELINE = {"task": "_majority", "motion": "_majority", "hand": "_mean_guess"}
 
@@ -83,11 +85,14 @@ def spread_clips(clips: ClipTable, per_episode: int, seed: int) -> ClipTable:
     return clips.rows(np.sort(order[rank < per_episode]))
 
 
-def fit_probe(features: Tensor, labels: Labels, outputs: int, config: ProbeConfig, seed: int) -> AttentiveProbe:
+def fit_probe(
+    features: Tensor, grid: tuple[int, int, int], labels: Labels, outputs: int, config: ProbeConfig, seed: int
+) -> AttentiveProbe:
     """Train one probe: cross-entropy for classes, squared error for positions in units of their deviation.
 
     Args:
-        features: `float16 [M, N, D]`.
+        features: `float16 [M, N, D]`, standardised.
+        grid: time steps, rows and columns of the N tokens.
         labels: rows of `features` and their classes, or positions that are already standardised.
         outputs: classes or numbers.
         config: steps, batch and learning rate.
@@ -95,7 +100,7 @@ def fit_probe(features: Tensor, labels: Labels, outputs: int, config: ProbeConfi
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        probe = AttentiveProbe(features.shape[-1], config.heads, config.depth, outputs)
+        probe = AttentiveProbe(grid, features.shape[-1], config.heads, config.depth, outputs)
     optimizer = torch.optim.AdamW(parameter_groups([probe], config.weight_decay))
     warmup = config.steps // 10
     schedule = WarmupStableDecay(config.steps, warmup, config.steps - warmup, config.learning_rate, 0.0)
@@ -106,6 +111,7 @@ def fit_probe(features: Tensor, labels: Labels, outputs: int, config: ProbeConfi
             group["lr"] = schedule.at(step)
         batch = torch.from_numpy(np.random.default_rng((seed, step)).integers(len(rows), size=config.batch_size))
         loss = loss_of(probe(features[rows[batch]].float()), targets[batch])
+        require_finite(loss, step)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -124,10 +130,13 @@ class FittedProbes:
 
     Attributes:
         probes: by subject.
+        token_mean, token_scale: `[N, D]`, of the training clips; the probes take (token - mean) / scale.
         hand_mean, hand_std: `float32 [3]`, m, of the training clips; the hand probe gives (position - mean) / std.
     """
 
     probes: dict[str, AttentiveProbe]
+    token_mean: Tensor
+    token_scale: Tensor
     hand_mean: np.ndarray
     hand_std: np.ndarray
 
@@ -141,20 +150,26 @@ def probe_encoder(
         The probes, and `task_accuracy`, `motion_accuracy` and `hand_error_cm` with intervals over episodes.
     """
     train, test = data.train, data.test
-    features = encode_clips(encoder, train.sampler, train.clips, f"{title}: training clips")
+    side = encoder.grid[0] // config.pool, encoder.grid[1] // config.pool
+    grid = (config.frames // encoder.tubelet, *side)
+    features = encode_clips(encoder, train.sampler, train.clips, config, seed, f"{title}: training clips")
+    token_mean = features.float().mean(0)
+    token_scale = (features - token_mean).float().std(0).clamp_min(MIN_TOKEN_SCALE)
+    features = ((features - token_mean) / token_scale).half()
     positions = train.labels["hand"].values
     center, scale = positions.mean(0), positions.std(0).clip(1e-3)
     wanted = {**train.labels, "hand": Labels(train.labels["hand"].clips, (positions - center) / scale)}
-    probes = {name: fit_probe(features, wanted[name], data.outputs[name], config, seed) for name in METRIC}
+    probes = {name: fit_probe(features, grid, wanted[name], data.outputs[name], config, seed) for name in METRIC}
     del features
 
-    features = encode_clips(encoder, test.sampler, test.clips, f"{title}: held-out clips")
+    features = encode_clips(encoder, test.sampler, test.clips, config, seed + 1, f"{title}: held-out clips")
+    features = ((features - token_mean) / token_scale).half()
     metrics = {}
     for name, probe in probes.items():
         found = predict(probe, features, test.labels[name].clips)
         guess = found * scale + center if name == "hand" else found.argmax(1)
         metrics[METRIC[name]] = score(name, guess, test.labels[name], test.clips)
-    return FittedProbes(probes, center, scale), metrics
+    return FittedProbes(probes, token_mean, token_scale, center, scale), metrics
 
 
 def baselines(data: ProbeData) -> dict[str, Estimate]:
