@@ -5,9 +5,9 @@
 
 DVC stays the one that knows what has to run; Prefect adds the record: states, logs, metrics as artifacts, retries.
 Without PREFECT_API_URL the run starts a server of its own and ends it afterwards. Stages run one after the other, since
-DVC's locks still fail at random when two of them run at once. Data and models that someone changed by hand are not
-rebuilt over their head, as `dvc repro` would: they stay, a warning names them, and the stages that read them judge
-them, first the data gates.
+DVC's locks still fail at random when two of them run at once. Data that someone changed by hand are not rebuilt over
+their head, as `dvc repro` would: they stay, a warning names them, and the gate that comes after them judges them. What
+no gate judges (models) is brought back or made again, as by `dvc repro`.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def run_stage(stage: Stage, folder: Path, force: bool) -> State:
             logger.info(line)
 
     try:
-        altered = [] if force else altered_outputs(folder, stage.name)
+        altered = altered_outputs(folder, stage.name) if stage.judged and not force else []
     except LockError as error:
         return Failed(name=LOCKED, message=one_line(error))
     if altered:

@@ -15,11 +15,19 @@ from vjepa.report.quantities import Quantity, quantities
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of dvc.yaml: its name, its one-sentence description and its JSON metrics files."""
+    """A stage of dvc.yaml.
+
+    Attributes:
+        name: as in dvc.yaml.
+        description: one sentence.
+        metrics: its JSON metrics files.
+        judged: whether a stage marked as a gate (`meta: {gate: true}`) depends on it, directly or through others.
+    """
 
     name: str
     description: str
     metrics: tuple[Path, ...]
+    judged: bool
 
     def measured(self) -> list[Quantity]:
         """Every number in the metrics files that exist."""
@@ -44,6 +52,8 @@ def stages(folder: Path, targets: Sequence[str] = ()) -> list[Stage]:
             raise ValueError(f"{unknown[0]!r} is no stage of dvc.yaml; known are {', '.join(sorted(named))}")
         ends = [named[target] for target in targets or named]
         wanted = {*ends, *(node for end in ends for node in networkx.descendants(graph, end))}
+        gates = [node for node in graph if (node.meta or {}).get("gate")]
+        judged = {node for gate in gates for node in networkx.descendants(graph, gate)}
         position = {node: place for place, node in enumerate(repo.index.stages)}
         order = networkx.lexicographical_topological_sort(graph.subgraph(wanted).reverse(), key=position.__getitem__)
         return [
@@ -51,6 +61,7 @@ def stages(folder: Path, targets: Sequence[str] = ()) -> list[Stage]:
                 node.name,
                 node.desc or "",
                 tuple(Path(out.fs_path) for out in node.outs if out.metric and out.fs_path.endswith(".json")),
+                node in judged,
             )
             for node in order
             if node.cmd

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from pathlib import Path
-
-from rich.console import Console
 
 from scripts.results import METRICS, comparisons
 from vjepa.files import atomic_path
@@ -49,17 +46,9 @@ def with_results(readme: str, found: list[Comparison]) -> str:
 
 
 def main() -> None:
-    """Rewrite the README's table; with --check only say whether it is true to the metrics."""
-    parser = argparse.ArgumentParser(prog="python -m scripts.readme", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 where the table is not true")
-    check = parser.parse_args().check
-    text = README.read_text()
-    wanted = with_results(text, comparisons(METRICS))
-    if wanted == text:
-        return
-    if check:
-        Console(stderr=True).print(f"{README} does not show metrics/: run python -m scripts.readme")
-        sys.exit(1)
+    """Rewrite the README's table."""
+    argparse.ArgumentParser(prog="python -m scripts.readme", description=__doc__).parse_args()
+    wanted = with_results(README.read_text(), comparisons(METRICS))
     with atomic_path(README) as temporary:
         temporary.write_text(wanted)
 

@@ -7,13 +7,15 @@ metrics/export.json. The bundle's manifest also keeps the settings of the stages
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from stages.runner import main, read_params
+from stages.runner import main
 from vjepa.checkpoints.encoder import load_encoder
-from vjepa.config import ExportConfig
+from vjepa.config import CurateConfig, EncoderConfig, ExportConfig, PosttrainConfig, PretrainConfig
 from vjepa.data.shards import load_episodes
+from vjepa.errors import UserError
 from vjepa.export.bundle import write_bundle
 from vjepa.files import write_json
 from vjepa.posttraining.world_model import load_world_model
@@ -22,18 +24,30 @@ METRICS = Path("metrics")
 MADE_BY = ("pretrain", "posttrain")
 
 
-def run(export: ExportConfig) -> None:
+def measured_by(stage: str) -> Any:
+    """The metrics of a stage.
+
+    Raises:
+        UserError: it has not run.
+    """
+    path = METRICS / f"{stage}.json"
+    if not path.exists():
+        raise UserError(f"{path} is missing: `dvc repro {stage}` makes it")
+    return json.loads(path.read_text())
+
+
+def run(
+    export: ExportConfig,
+    seed: int,
+    curate: CurateConfig,
+    encoder: EncoderConfig,
+    pretrain: PretrainConfig,
+    posttrain: PosttrainConfig,
+) -> None:
     """Export, compare with torch, and write the bundle."""
-    params = read_params()
-    made_with = {
-        section: asdict(params[section]) if is_dataclass(params[section]) else params[section]
-        for section in ("seed", "curate", "encoder", *MADE_BY, "export")
-    }
-    measured = {
-        stage: json.loads((METRICS / f"{stage}.json").read_text())
-        for stage in MADE_BY
-        if (METRICS / f"{stage}.json").exists()
-    }
+    sections = {"curate": curate, "encoder": encoder, "pretrain": pretrain, "posttrain": posttrain, "export": export}
+    made_with = {"seed": seed, **{name: asdict(section) for name, section in sections.items()}}
+    measured = {stage: measured_by(stage) for stage in MADE_BY}
     model = load_world_model(Path("models/world_model"), load_encoder(Path("models/encoder")))
     held_out = load_episodes(Path("data/shards"), "test")
     parity = write_bundle(Path("models/onnx"), model, held_out, export, made_with, measured)

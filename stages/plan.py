@@ -36,28 +36,47 @@ from stages.runner import main
 from vjepa.config import CollectConfig, PlanConfig
 from vjepa.data.poses import actions_between
 from vjepa.data.shards import load_episodes
+from vjepa.errors import UserError
 from vjepa.files import atomic_directory, write_json
 from vjepa.planning import Bundle, CrossEntropyPlanner, OfflineStep, Scene, WorldModel
 from vjepa.planning.benchmark import EpisodeJob, closed_loop_values, play, recordings
 from vjepa.planning.offline import choose_steps, energy_landscape, evaluate_step
 from vjepa.planning.parallel import run_jobs
 from vjepa.sim import expert_goal, make_env
+from vjepa.sim.arm import BENCHMARK_FIRST_SEED
+from vjepa.sim.scene import STEP_S
 from vjepa.statistics import Estimate, mean, rate
 
 BUNDLE, PLOTS = Path("models/onnx"), Path("plots/plan")
+STEP_TOLERANCE_S = 0.001
 RECORDED = 10  # closed-loop episodes whose frames are kept, spread over the benchmarks
 
 
-def open_scene(task: str, seed: int, collect: CollectConfig) -> Scene:
-    """A held-out scene whose goal is where the scripted expert ends in it."""
-    env = make_env(task, seed, collect.image_size, collect.variation, collect.steps_per_frame)
+def control_steps(time_step_s: float) -> int:
+    """Control steps of the simulator in one step of the world model.
+
+    Raises:
+        UserError: it is no whole number of them.
+    """
+    steps = round(time_step_s / STEP_S)
+    if steps < 1 or abs(steps * STEP_S - time_step_s) > STEP_TOLERANCE_S:
+        raise UserError(
+            f"the bundle's time step of {time_step_s} s is no multiple of the simulator's {STEP_S} s: "
+            "closed loop needs curate.fps = 80 / a whole number"
+        )
+    return steps
+
+
+def open_scene(task: str, seed: int, collect: CollectConfig, steps: int) -> Scene:
+    """A held-out scene whose goal is where the scripted expert ends in it; an action takes `steps` control steps."""
+    env = make_env(task, seed, collect.image_size, collect.variation, steps)
     goal = expert_goal(env)
     return Scene(env, goal.image, goal.state, goal.success)
 
 
 def closed_loop_jobs(plan: PlanConfig) -> list[EpisodeJob]:
     """Every episode of every benchmark; the first ones of each keep their frames."""
-    keep = max(1, RECORDED // len(plan.closed_loop))
+    keep = max(1, RECORDED // max(1, len(plan.closed_loop)))
     return [
         EpisodeJob(
             benchmark=name,
@@ -79,11 +98,13 @@ def estimates(values: Mapping[str, np.ndarray], groups: Sequence[str] | None = N
 
 def run(plan: PlanConfig, collect: CollectConfig, seed: int) -> None:
     """Measure the planner beside its baselines and keep what the report shows."""
+    if plan.first_seed < BENCHMARK_FIRST_SEED:
+        raise UserError(f"plan.first_seed must be {BENCHMARK_FIRST_SEED} or more: scenes below may be training data")
     model = WorldModel(Bundle.open(BUNDLE))
     planner = CrossEntropyPlanner(**asdict(plan.planner))
     steps = choose_steps(
         (
-            OfflineStep(episode.key, episode.frames[t], episode.states[t], episode.frames[t + 1], action)
+            OfflineStep(episode.key, t, episode.frames[t], episode.states[t], episode.frames[t + 1], action)
             for episode in load_episodes(Path("data/shards"), "test")
             for t, action in enumerate(actions_between(episode.states))
         ),
@@ -95,18 +116,16 @@ def run(plan: PlanConfig, collect: CollectConfig, seed: int) -> None:
     found = list(track(run_jobs(look, steps, BUNDLE, plan.workers), "plan: offline steps", len(steps)))
     offline = {name: np.array([getattr(outcome, name) for outcome in found]) for name in asdict(found[0])}
 
-    jobs = closed_loop_jobs(plan)
-    act = partial(play, open_scene=partial(open_scene, collect=collect), planner=planner, actions=plan.actions)
-    trials = list(track(run_jobs(act, jobs, BUNDLE, plan.workers), "plan: closed-loop episodes", len(jobs)))
     metrics: dict[str, Any] = {"offline": estimates(offline, [step.key for step in steps])}
-    for name in plan.closed_loop:
-        metrics[name] = estimates(closed_loop_values([trial for trial in trials if trial.job.benchmark == name]))
-    metrics["seconds_per_action"] = mean([trial.seconds.mean() for trial in trials])
-
-    pictures: dict[str, dict[str, Any]] = {
-        "episodes.npz": recordings(trials),
-        "energy.npz": energy_landscape(model, steps, planner.max_move),
-    }
+    pictures: dict[str, dict[str, Any]] = {"energy.npz": energy_landscape(model, steps, planner.max_move)}
+    if jobs := closed_loop_jobs(plan):
+        scene = partial(open_scene, collect=collect, steps=control_steps(model.bundle.time_step_s))
+        act = partial(play, open_scene=scene, planner=planner, actions=plan.actions)
+        trials = list(track(run_jobs(act, jobs, BUNDLE, plan.workers), "plan: closed-loop episodes", len(jobs)))
+        for name in plan.closed_loop:
+            metrics[name] = estimates(closed_loop_values([trial for trial in trials if trial.job.benchmark == name]))
+        metrics["seconds_per_action"] = mean([trial.seconds.mean() for trial in trials])
+        pictures["episodes.npz"] = recordings(trials)
     with atomic_directory(PLOTS) as folder:
         for name, arrays in pictures.items():
             np.savez_compressed(folder / name, **arrays)

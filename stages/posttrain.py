@@ -21,10 +21,9 @@ SHARDS, ENCODER = Path("data/shards"), Path("models/encoder")
 
 def run(posttrain: PosttrainConfig, seed: int) -> None:
     """Train the predictor and measure it on held-out episodes."""
+    encoder, episodes = load_encoder(ENCODER), load_episodes(SHARDS, "train")
     identity = [sha256_of(SHARDS / "manifest.parquet"), sha256_of(ENCODER / "model.safetensors")]
-    training = Posttraining(
-        load_encoder(ENCODER), load_episodes(SHARDS, "train"), posttrain, seed, Path("runs/posttrain"), identity
-    )
+    training = Posttraining(encoder, episodes, posttrain, seed, Path("runs/posttrain"), identity)
     training.train()
     training.model.eval()
     metrics = evaluate(training.model, load_episodes(SHARDS, "test"), posttrain.frames, seed)

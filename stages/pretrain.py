@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
+
 from stages.runner import main
 from vjepa.checkpoints.encoder import save_encoder
 from vjepa.config import EncoderConfig, PretrainConfig
@@ -16,6 +18,7 @@ from vjepa.files import sha256_of, write_json
 from vjepa.pretraining.pretrain import Pretraining
 
 SHARDS = Path("data/shards")
+END = 0.1  # share of the steps over which the metrics are averaged: one batch, still or moving, says little
 
 
 def run(encoder: EncoderConfig, pretrain: PretrainConfig, seed: int) -> None:
@@ -25,13 +28,14 @@ def run(encoder: EncoderConfig, pretrain: PretrainConfig, seed: int) -> None:
     training = Pretraining(episodes, encoder, pretrain, seed, Path("runs/pretrain"), data)
     training.train()
     save_encoder(Path("models/encoder"), training.target_encoder, training.predictor, pretrain.frames)
-    last = training.run.log[-1]
+    log = pd.DataFrame(training.run.log)
+    end = log[log["step"] >= (1 - END) * pretrain.steps].mean()
     write_json(
         Path("metrics/pretrain.json"),
         {
-            "loss": last["loss"],
-            "feature_deviation": last["feature_deviation"],
-            "effective_rank": last["effective_rank"],
+            "loss": end["loss"],
+            "feature_deviation": end["feature_deviation"],
+            "effective_rank": end["effective_rank"],
             "steps": pretrain.steps,
             "clips_seen": pretrain.steps * pretrain.batch_size,
             "parameters": sum(p.numel() for p in training.target_encoder.parameters()),

@@ -20,10 +20,11 @@ METRICS = Path("metrics/validate.json")
 
 def run(validate: ValidateConfig, curate: CurateConfig, seed: int) -> None:
     """Check the shards; their pages are left in runs/validate/docs even if they fail."""
+    METRICS.unlink(missing_ok=True)  # later stages depend on this file: it must be there only where the gates passed
     with atomic_directory(LAST_DOCS) as folder:
         verdict = check(SHARDS, validate, curate.fps, seed, folder)
-    write_json(METRICS, verdict.counts())
     verdict.require(LAST_DOCS / "index.html")
+    write_json(METRICS, verdict.counts())
     with atomic_directory(DOCS) as folder:
         shutil.copytree(LAST_DOCS, folder, dirs_exist_ok=True)
     count = len(verdict.outcomes)

@@ -27,6 +27,23 @@ def test_a_value_of_the_wrong_type_is_named():
         read_config(EncoderConfig, GOOD | {"width": "wide"}, "encoder")
 
 
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({"patch": 7}, "encoder: image_size 64 is no multiple of patch 7"),
+        ({"heads": 3}, "encoder: width 128 is no multiple of heads 3"),
+    ],
+)
+def test_a_value_out_of_its_range_is_named(change, rule):
+    with pytest.raises(UserError, match=rule):
+        read_config(EncoderConfig, GOOD | change, "encoder")
+
+
+def test_a_number_where_a_section_belongs_is_an_error():
+    with pytest.raises(UserError, match="encoder must be a section with keys, not 3"):
+        read_config(EncoderConfig, 3, "encoder")
+
+
 def test_a_wrong_key_deep_inside_is_named():
     with pytest.raises(UserError, match="pretrain: the key 'scale'"):
         read_config(PretrainConfig, {"masks": [{"blocks": 2, "scale": 0.1, "aspect_ratio": [1, 1]}]}, "pretrain")

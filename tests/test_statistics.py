@@ -30,6 +30,12 @@ def test_items_of_one_episode_count_as_one():
     assert grouped["high"] - grouped["low"] > 4 * (alone["high"] - alone["low"])
 
 
+def test_answers_that_are_all_alike_keep_an_interval():
+    found = mean(np.ones(40), np.repeat(np.arange(10), 4))
+    assert found == rate([True] * 10)
+    assert mean(np.full(5, 2.5))["low"] == 2.5  # no answers: nothing bounds what else it could be
+
+
 @pytest.mark.parametrize("values", [[], [1.0, float("nan")]])
 def test_nothing_is_not_a_mean(values):
     with pytest.raises(ValueError, match="at least one finite value"):

@@ -23,8 +23,10 @@ def read_config(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     """Turn `values` into the dataclass `cls`; `where` names their place in messages, e.g. `params.yaml: pretrain`.
 
     Raises:
-        UserError: a key is unknown, missing or of the wrong type; the message names it.
+        UserError: a key is unknown, missing, of the wrong type or out of its range; the message names it.
     """
+    if not isinstance(values, Mapping):
+        raise UserError(f"{where} must be a section with keys, not {values!r}")
     try:
         config = OmegaConf.merge(OmegaConf.structured(cls), dict(values))
         missing = OmegaConf.missing_keys(config)
@@ -35,6 +37,50 @@ def read_config(cls: type[T], values: Mapping[str, Any], where: str) -> T:
         reason = str(error).splitlines()[0]
         key = getattr(error, "full_key", None)
         raise UserError(f"{where}: the key {key!r} can't be used: {reason}") from error
+    except ValueError as error:  # of a section's own checks
+        raise UserError(f"{where}: {error}") from error
+
+
+def require(holds: bool, rule: str) -> None:
+    """Refuse settings that break a rule, in words that name the key."""
+    if not holds:
+        raise ValueError(rule)
+
+
+def require_counts(config: Any, *names: str) -> None:
+    """Refuse counts below 1."""
+    for name in names:
+        require(getattr(config, name) >= 1, f"{name} must be 1 or more, not {getattr(config, name)}")
+
+
+def require_schedule(steps: int, warmup: int, cooldown: int) -> None:
+    """Refuse a learning rate's phases that are longer than the run."""
+    require(steps >= 1, f"steps must be 1 or more, not {steps}")
+    require(warmup + cooldown <= steps, f"warmup {warmup} and cooldown {cooldown} exceed the {steps} steps")
+
+
+def require_fit(
+    curate: CurateConfig, encoder: EncoderConfig, pools: Mapping[str, int], frames: Mapping[str, int]
+) -> None:
+    """Refuse sections that don't fit each other.
+
+    Args:
+        curate: gives the frames' size.
+        encoder: takes frames of its own size.
+        pools: side of the squares that are averaged, by section; they divide the encoder's grid.
+        frames: length of the clips, by the section that cuts them.
+
+    Raises:
+        ValueError: naming both keys.
+    """
+    size, grid = encoder.image_size, encoder.image_size // encoder.patch
+    require(size == curate.image_size, f"encoder.image_size is {size}, but curate.image_size {curate.image_size}")
+    for section, pool in pools.items():
+        fits = grid % pool == 0
+        require(fits, f"{section}.pool {pool} does not divide the encoder's grid of {grid} x {grid} patches")
+    for section, count in frames.items():
+        fits = count % encoder.tubelet == 0
+        require(fits, f"{section}.frames {count} is no multiple of encoder.tubelet {encoder.tubelet}")
 
 
 @dataclass
@@ -53,7 +99,7 @@ class CollectConfig:
     tasks: dict[str, int]  # Meta-World task -> number of episodes
     frames: int  # frames in an episode
     steps_per_frame: int  # simulator control steps (12.5 ms each) between two frames
-    image_size: int  # pixels on each side of the stored video, 128 at most
+    image_size: int  # pixels on each side of the stored video
     waypoint_share: float  # share of episodes that move between way-points over the whole workspace
     expert_share: float  # share that follow the scripted expert with noise; what is left makes random moves
     expert_noise: float  # standard deviation of the noise on the expert's commands (its commands are within -1 to 1)
@@ -76,6 +122,11 @@ class CurateConfig:
     duplicate_distance: int  # bits (of 64 a frame) by which perceptual hashes of near-duplicates may differ on average
     episodes_per_shard: int
 
+    def __post_init__(self) -> None:
+        require(self.fps > 0, f"fps must be above 0, not {self.fps}")
+        require(0 < self.test_share < 1, f"test_share must be between 0 and 1, not {self.test_share}")
+        require(self.episodes_per_shard >= 1, "episodes_per_shard must be 1 or more")
+
 
 @dataclass
 class ValidateConfig:
@@ -90,6 +141,10 @@ class ValidateConfig:
     time_tolerance: float  # s, how far a time step may be off 1/fps
     max_quarantined_share: float  # share of raw episodes that curation may leave out
 
+    def __post_init__(self) -> None:
+        for name in ("position_low", "position_high"):
+            require(len(getattr(self, name)) == 3, f"{name} needs three numbers: x, y, z")
+
 
 @dataclass
 class EncoderConfig:
@@ -103,6 +158,10 @@ class EncoderConfig:
     heads: int
     mlp_ratio: float
 
+    def __post_init__(self) -> None:
+        require(self.image_size % self.patch == 0, f"image_size {self.image_size} is no multiple of patch {self.patch}")
+        require(self.width % self.heads == 0, f"width {self.width} is no multiple of heads {self.heads}")
+
 
 @dataclass
 class MaskConfig:
@@ -112,6 +171,12 @@ class MaskConfig:
     spatial_scale: float  # area of a block as a share of the frame
     aspect_ratio: list[float]  # lowest and highest height / width
 
+    def __post_init__(self) -> None:
+        require(self.blocks >= 1, "masks: blocks must be 1 or more")
+        require(0 < self.spatial_scale < 1, f"masks: spatial_scale must be between 0 and 1, not {self.spatial_scale}")
+        ratio = self.aspect_ratio
+        require(len(ratio) == 2 and 0 < ratio[0] <= ratio[1], "masks: aspect_ratio needs two numbers, the lower first")
+
 
 @dataclass
 class PretrainConfig:
@@ -120,6 +185,9 @@ class PretrainConfig:
     frames: int  # frames in a clip
     stride: int  # sampled frames between two frames of a clip
     still_share: float  # share of steps on single frames shown as still clips: how the world model will see frames
+    dimmest: (
+        float  # clips are shown in other light, at a share of their contrast from this to 1; 1 leaves them as they are
+    )
     batch_size: int
     steps: int
     warmup: int  # steps of linear warmup
@@ -132,8 +200,18 @@ class PretrainConfig:
     predictor_depth: int
     predictor_heads: int
     masks: list[MaskConfig]
+    context_weight: float  # of V-JEPA 2.1's dense context loss; 0 leaves it out, as V-JEPA 2 does
     log_every: int
     checkpoint_every: int
+
+    def __post_init__(self) -> None:
+        require_schedule(self.steps, self.warmup, self.cooldown)
+        require_counts(self, "frames", "stride", "batch_size", "log_every", "checkpoint_every")
+        require(0 < self.dimmest <= 1, f"dimmest must be above 0 and 1 at most, not {self.dimmest}")
+        require(len(self.ema) == 2 and all(0 <= m <= 1 for m in self.ema), "ema needs two numbers from 0 to 1")
+        require(len(self.masks) > 0, "masks is empty: nothing would be predicted")
+        width, heads = self.predictor_width, self.predictor_heads
+        require(width % heads == 0, f"predictor_width {width} is no multiple of predictor_heads {heads}")
 
 
 @dataclass
@@ -156,13 +234,28 @@ class PosttrainConfig:
     log_every: int
     checkpoint_every: int
 
+    def __post_init__(self) -> None:
+        require_schedule(self.steps, self.warmup, self.cooldown)
+        require_counts(self, "pool", "batch_size", "log_every", "checkpoint_every")
+        require(self.width % self.heads == 0, f"width {self.width} is no multiple of heads {self.heads}")
+        longest = self.frames - 1
+        require(1 <= self.rollout <= longest, f"rollout must be from 1 to frames - 1 = {longest}, not {self.rollout}")
+
 
 @dataclass
 class ProbeConfig:
-    """Attentive probes on the frozen encoder and, trained alike, on an encoder with random weights."""
+    """Attentive probes on the frozen encoder and, trained alike, on an encoder with random weights.
+
+    Easy clips flatter an encoder with random weights: where camera and light never change, a pixel's brightness tells
+    where the arm is. Hence the other light, and tokens averaged over the frame, which say only what each of them knows.
+    """
 
     frames: int  # frames in a clip
     stride: int
+    dimmest: (
+        float  # clips are shown in other light, at a share of their contrast from this to 1; 1 leaves them as they are
+    )
+    pool: int  # patches on each side that are averaged into one token; the encoder's grid gives one token a time step
     depth: int  # blocks in the probe, the cross-attention one included
     heads: int
     batch_size: int
@@ -171,6 +264,10 @@ class ProbeConfig:
     weight_decay: float
     clips_per_episode: int  # clips drawn from each held-out episode
     min_move: float  # m, a clip shows a direction of motion if the hand moves at least this far along it
+
+    def __post_init__(self) -> None:
+        require_counts(self, "frames", "stride", "pool", "depth", "batch_size", "steps", "clips_per_episode")
+        require(0 < self.dimmest <= 1, f"dimmest must be above 0 and 1 at most, not {self.dimmest}")
 
 
 @dataclass
@@ -187,6 +284,10 @@ class AlignConfig:
     warmup: int
     min_move: float  # m, displacements smaller than this are not asked about
     questions_per_kind: int  # held-out questions of each kind
+
+    def __post_init__(self) -> None:
+        require_schedule(self.steps, self.warmup, 0)
+        require_counts(self, "frames", "stride", "visual_tokens", "batch_size", "questions_per_kind")
 
 
 @dataclass
@@ -218,6 +319,10 @@ class ClosedLoopTask:
     episodes: int
     goal_light: list[float]  # the goal image is shown as first x pixel + second; [1, 0] leaves it alone
 
+    def __post_init__(self) -> None:
+        require_counts(self, "episodes")
+        require(len(self.goal_light) == 2, "goal_light needs two numbers: a factor and an offset in grey levels")
+
 
 @dataclass
 class PlanConfig:
@@ -228,5 +333,8 @@ class PlanConfig:
     offline_random: int  # random actions among which the true one is ranked
     actions: int  # actions in a closed-loop episode
     first_seed: int  # seeds of closed-loop episodes count up from here
-    closed_loop: dict[str, ClosedLoopTask]  # name in the metrics -> benchmark
+    closed_loop: dict[str, ClosedLoopTask]  # name in the metrics -> benchmark; empty: offline only, on any robot's data
     workers: int
+
+    def __post_init__(self) -> None:
+        require_counts(self, "offline_steps", "offline_random", "actions", "workers")

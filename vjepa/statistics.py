@@ -43,4 +43,7 @@ def mean(values: ArrayLike, groups: ArrayLike | None = None, seed: int = 0) -> E
     draws = np.random.default_rng(seed).integers(len(sums), size=(2000, len(sums)))
     resampled = sums[draws].sum(1) / counts[draws].sum(1)
     low, high = np.quantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    if low == high and set(values) <= {0.0, 1.0}:
+        # Resampling answers that are all alike says nothing about how sure that is; Wilson's interval does.
+        return {**rate(np.full(len(sums), values[0] == 1)), "value": float(values.mean())}
     return {"value": float(values.mean()), "low": float(low), "high": float(high), "n": len(sums)}

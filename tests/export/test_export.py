@@ -160,7 +160,21 @@ def test_the_revision_is_unknown_outside_a_repository(tmp_path: Path, monkeypatc
     assert git_revision() == "unknown"
 
 
-def test_the_revision_is_the_commit_of_the_repository(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(repository)
-    known = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
-    assert git_revision() == (known.stdout.strip() if known.returncode == 0 else "unknown")
+def test_the_revision_is_the_commit_and_says_whether_code_differs_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def git(*arguments: str) -> str:
+        author = ("-c", "user.name=test", "-c", "user.email=test@localhost")
+        return subprocess.run(["git", *author, *arguments], capture_output=True, text=True, check=True).stdout.strip()
+
+    git("init", "-q")
+    Path("code.py").write_text("a = 1")
+    Path("metrics.json").write_text("{}")
+    git("add", "-A")
+    git("commit", "-q", "-m", "first")
+    Path("metrics.json").write_text("[]")  # a run of the chain changes metrics: that is no other code
+    assert git_revision() == git("rev-parse", "HEAD")
+    Path("code.py").write_text("a = 2")
+    assert git_revision() == git("rev-parse", "HEAD") + "-dirty"

@@ -60,6 +60,13 @@ def test_what_was_changed_by_hand_is_judged_by_the_gate_not_built_again(toy: Pat
     assert (toy / "crate/apple").read_text() == "rotten" and not (toy / "shipped.txt").exists()
 
 
+def test_what_no_gate_judges_is_brought_back(toy: Path) -> None:
+    chain(folder=toy)
+    (toy / "shipped.txt").write_text("altered")
+    assert chain(["ship"], folder=toy, return_state=True).is_completed()
+    assert (toy / "shipped.txt").read_text() == "fine\n"
+
+
 def test_force_builds_again_what_was_changed_by_hand(toy: Path) -> None:
     chain(folder=toy)
     (toy / "crate/apple").write_text("rotten")

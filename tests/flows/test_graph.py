@@ -32,6 +32,14 @@ def test_a_stage_carries_its_sentence_and_its_metrics(toy: Path) -> None:
     assert (quantity.name, quantity.value, quantity.low, quantity.high, quantity.n) == ("mass_g", 92.5, 90.0, 95.0, 4)
 
 
+def test_what_a_gate_depends_on_is_judged_and_nothing_else(toy: Path) -> None:
+    assert [stage.name for stage in stages(toy) if stage.judged] == ["pack"]
+
+
+def test_the_data_gates_of_this_repository_judge_what_training_reads(repository: Path) -> None:
+    assert [stage.name for stage in stages(repository) if stage.judged] == ["collect", "curate"]
+
+
 def test_the_chain_of_this_repository_ends_with_the_report(repository: Path) -> None:
     names = [stage.name for stage in stages(repository)]
     assert names[0] == "collect" and names[-1] == "report"

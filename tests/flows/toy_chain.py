@@ -11,6 +11,7 @@ TOY = """
 stages:
   gate:
     desc: Refuses a crate that is not sound
+    meta: {gate: true}
     cmd: sh gate.sh
     deps: [gate.sh, crate]
     outs: [verdict.txt]

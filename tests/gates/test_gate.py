@@ -86,8 +86,7 @@ def test_bad_shards_stop_the_chain_and_leave_their_pages(
     ):
         assert re.search(part, message)
     assert not Path("data/docs").exists()
-    counts = json.loads(Path("metrics/validate.json").read_text())
-    assert counts["expectations_evaluated"] - counts["expectations_passed"] == 2
+    assert not Path("metrics/validate.json").exists(), "later stages depend on it"
     index = Path("runs/validate/docs/index.html").read_text()
     assert index.count("fa-times text-danger") == 2
     assert "toy-000004 frame 1" in index

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psutil
 import pytest
 import torch
 import yaml
@@ -142,6 +142,14 @@ def test_one_parameter_of_probe_reruns_probe_and_report_alone(smoke: Any, tmp_pa
     assert ran(chain.run("dvc", "repro").stdout) == [], "going back to earlier settings trains nothing twice"
 
 
+def test_without_a_closed_loop_planning_is_measured_offline_alone(smoke: Any, tmp_path: Path) -> None:
+    chain = smoke.copy(tmp_path / "repository")
+    change_params(chain.folder, "plan", closed_loop={})
+    changed = chain.run("dvc", "repro")
+    assert changed.returncode == 0 and ran(changed.stdout) == ["plan", "report"], changed.stdout
+    assert set(metrics(chain.folder, "plan")) == {"offline"}
+
+
 def test_a_corrupted_shard_stops_the_flow_at_validation(smoke: Any, tmp_path: Path) -> None:
     chain = smoke.copy(tmp_path / "repository")
     shard = next((chain.folder / "data" / "shards" / "train").glob("*.tar"))
@@ -174,12 +182,13 @@ def test_a_killed_pretraining_goes_on_from_its_checkpoint(smoke: Any, tmp_path: 
             env=chain.environment,
             stdout=log,
             stderr=log,
-            start_new_session=True,
         )
     while process.poll() is None and not checkpoint.exists():
         time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
+    training = psutil.Process(process.pid).children(recursive=True)
+    process.kill()  # DVC alone: what it started must end by itself
     assert process.wait() == -signal.SIGKILL, (tmp_path / "log").read_text()
+    assert training and psutil.wait_procs(training, timeout=30)[1] == []
     assert not (chain.folder / "models" / "encoder").exists()
 
     resumed = chain.run("dvc", "repro", "pretrain")

@@ -92,9 +92,12 @@ def manifest(
 
 
 def git_revision() -> str:
-    """The commit of the working folder, or `unknown` outside a git repository."""
+    """The commit of the working folder, with `-dirty` if its Python files differ; `unknown` where there is no git."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
+
     try:
-        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+        return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain", "--", "*.py") else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return found.stdout.strip()

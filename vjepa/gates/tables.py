@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from vjepa.data.curation import QUARANTINE
 from vjepa.data.episode import STATE_NAMES
 from vjepa.data.poses import actions_between
-from vjepa.data.shards import npy_array, read_manifest, read_members, unpack_episode
+from vjepa.data.shards import QUARANTINE, npy_array, read_manifest, read_members, unpack_episode
 from vjepa.errors import DataError
 from vjepa.files import sha256_of
 

@@ -24,6 +24,7 @@ from vjepa.language.language_model import FrozenLanguageModel
 from vjepa.language.questions import Kind, balanced_rows, held_out_rows, kinds_of_questions
 from vjepa.nn.encoder import VisionTransformer, normalise_pixels
 from vjepa.nn.projector import Projector
+from vjepa.training.loop import require_finite
 from vjepa.training.schedule import WarmupStableDecay, parameter_groups
 
 REDUCED, HIDDEN = 16, 256  # numbers kept of each token, and width of the projector's MLP
@@ -108,6 +109,7 @@ def train_arm(
         rows = balanced_rows(kind, config.batch_size, np.random.default_rng((seed, step)))
         visual = arm.projector(arm.tokens(questions.frames(rows)))
         loss = model.loss(kind.prompt, visual, kind.answers[rows].tolist())
+        require_finite(loss, step)
         for group in optimizer.param_groups:
             group["lr"] = schedule.at(step)
         optimizer.zero_grad(set_to_none=True)

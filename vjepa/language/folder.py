@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors.torch import save_file
-
-from vjepa.checkpoints.encoder import read_folder
+from vjepa.checkpoints.folder import read_folder, write_folder
 from vjepa.config import AlignConfig
 from vjepa.errors import UserError
-from vjepa.files import atomic_directory, write_json
+from vjepa.files import atomic_directory
 from vjepa.language.questions import Kind
 from vjepa.nn.projector import Projector
 
@@ -27,8 +25,7 @@ def save_projector(path: Path, projector: Projector, config: AlignConfig, kinds:
         "prompts": {kind.name: kind.prompt for kind in kinds},
     }
     with atomic_directory(path) as folder:
-        write_json(folder / "config.json", description)
-        save_file(projector.state_dict(), folder / "model.safetensors")
+        write_folder(folder, description, projector.state_dict())
 
 
 def load_projector(path: Path) -> Projector:

@@ -109,9 +109,12 @@ class Run:
         """
         columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
         with Progress(*columns, TextColumn("{task.fields[note]}")) as progress:
+            found = self.checkpoint.exists()
             resumed = f"resumed at step {self.step}" if self.resume() else ""
             if resumed:
                 progress.console.print(f"{name}: {resumed} from {self.checkpoint}")
+            elif found:
+                progress.console.print(f"{name}: {self.checkpoint} is of other settings or data; starting anew")
             bar = progress.add_task(name, total=self.schedule.steps, completed=self.step, note=resumed)
             while self.step < self.schedule.steps:
                 self._advance(take_step, after_step)
@@ -125,11 +128,7 @@ class Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         result = take_step(self.step)
-        if not torch.isfinite(result.loss):
-            raise UserError(
-                f"the loss is {result.loss.item()} at step {self.step}: lower the learning rate; "
-                f"the last good state is in {self.checkpoint}"
-            )
+        require_finite(result.loss, self.step)
         self.optimizer.zero_grad(set_to_none=True)
         result.loss.backward()
         self.optimizer.step()
@@ -144,3 +143,13 @@ class Run:
         table = pd.DataFrame(self.log)
         write_with(log_path, lambda path: table.to_csv(path, index=False))
         self.checkpoint.unlink(missing_ok=True)
+
+
+def require_finite(loss: Tensor, step: int) -> None:
+    """Stop before a loss that is no number reaches the weights.
+
+    Raises:
+        UserError: it is infinite or NaN.
+    """
+    if not torch.isfinite(loss):
+        raise UserError(f"the loss is {loss.item()} at step {step}: lower the learning rate")
