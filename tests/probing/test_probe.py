@@ -77,7 +77,7 @@ def test_the_same_seed_gives_the_same_probe():
 
 
 def test_probes_read_task_motion_and_hand_better_than_the_baselines(data):
-    _, metrics = probe_encoder(PixelsAndPlaces(), data, dataclasses.replace(CONFIG, steps=300), seed=0, title="toy")
+    _, metrics = probe_encoder(PixelsAndPlaces(), data, dataclasses.replace(CONFIG, steps=800), seed=0, title="toy")
     guesses = baselines(data)
     assert metrics["task_accuracy"]["low"] > guesses["task_accuracy_majority"]["high"]
     assert metrics["motion_accuracy"]["low"] > guesses["motion_accuracy_majority"]["high"]
