@@ -44,8 +44,11 @@ class Chain:
         return subprocess.CompletedProcess(command, process.returncode, said)
 
     def copy(self, folder: Path) -> Chain:
-        """A copy for a test that changes something."""
-        return Chain(Path(shutil.copytree(self.folder, folder, symlinks=True)), self.environment)
+        """A copy for a test that changes something; the language model, large and never changed, is linked."""
+        model = Path("runs/language_model")
+        shutil.copytree(self.folder, folder, symlinks=True, ignore=shutil.ignore_patterns(model.name))
+        (folder / model).symlink_to(self.folder / model)
+        return Chain(folder, self.environment)
 
 
 @pytest.fixture(scope="session")
