@@ -1,4 +1,6 @@
-"""Check what pip can't install: a library that MuJoCo can draw with, and room on the disk and in memory.
+"""Check the settings and what pip can't install: a library for MuJoCo to draw with, room on the disk and in memory.
+
+A wrong key in params.yaml is named here, before DVC removes the outputs of the stage that would name it.
 
 Prints the value that MUJOCO_GL should have to standard output and everything else to standard error. A missing library
 is installed where that is possible without asking (root on a machine with apt); elsewhere the exact command is printed.
@@ -13,6 +15,9 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
+
+from stages.runner import read_params
+from vjepa.errors import UserError
 
 BACKENDS = ("egl", "osmesa")
 DRAW = """
@@ -76,7 +81,13 @@ def warnings(folder: Path) -> list[str]:
 
 
 def main() -> None:
-    """Check, install or say how to; exits with 1 where nothing can draw."""
+    """Check, install or say how to; exits with 1 where settings can't be used or nothing can draw."""
+    try:
+        read_params()
+    except UserError as error:
+        console.print("[bold red]settings can't be used:[/] ", end="")
+        console.print(str(error), markup=False)
+        sys.exit(1)
     for warning in warnings(Path()):
         console.print(f"[yellow]warning:[/] {warning}")
     backend = drawing_backend()

@@ -43,6 +43,18 @@ def test_this_machine_draws(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.strip() in check_machine.BACKENDS
 
 
+def test_a_wrong_setting_is_named_before_dvc_removes_anything(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = (repository / "params.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(settings.replace("probe:\n", "probe:\n  stepz: 3\n"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="1"):
+        check_machine.main()
+    printed = capsys.readouterr()
+    assert "stepz" in printed.err and printed.err.count("\n") == 1 and printed.out == ""
+
+
 def test_root_with_apt_installs_the_library(bare: Path, capfd: pytest.CaptureFixture[str]) -> None:
     calls = bare.parent / "calls"
     add_program(bare, "apt-get", f'echo "$@" >> {calls}; [ "$1" = update ] || : > {bare.parent / "library"}')
