@@ -45,7 +45,13 @@ def run(
     posttrain: PosttrainConfig,
 ) -> None:
     """Export, compare with torch, and write the bundle."""
-    sections = {"curate": curate, "encoder": encoder, "pretrain": pretrain, "posttrain": posttrain, "export": export}
+    sections: dict[str, Any] = {
+        "curate": curate,
+        "encoder": encoder,
+        "pretrain": pretrain,
+        "posttrain": posttrain,
+        "export": export,
+    }
     made_with = {"seed": seed, **{name: asdict(section) for name, section in sections.items()}}
     measured = {stage: measured_by(stage) for stage in MADE_BY}
     model = load_world_model(Path("models/world_model"), load_encoder(Path("models/encoder")))
