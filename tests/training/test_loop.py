@@ -94,7 +94,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path):
     here = Path(__file__).parent
     command = [sys.executable, "-c", code, str(tmp_path), str(here), str(here.parents[1])]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "clear: can't write" in printed and "checkpoint.pt" in printed
+    assert "clear: can't write" in printed and "checkpoint.pt: disk full? " in printed
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +79,9 @@ class Run:
         try:
             write_with(self.checkpoint, lambda path: torch.save(state, path))
         except RuntimeError as error:  # how torch reports a disk that is full
-            raise UserError(f"can't write {self.checkpoint}: {str(error).splitlines()[0]}") from error
+            free = shutil.disk_usage(self.folder).free / 1e6
+            reason = str(error).splitlines()[0]
+            raise UserError(f"can't write {self.checkpoint}: disk full? {free:.0f} MB are free ({reason})") from error
 
     def resume(self) -> bool:
         """Continue from the checkpoint if there is one of this very run; says whether it did."""
