@@ -16,7 +16,7 @@ def test_each_clip_is_one_factor_and_one_offset_away_from_itself():
     assert len({round(factor, 2) for factor, _ in lines}) > 3, "each clip has its own"
 
 
-def test_the_default_light_leaves_clips_as_they_are():
+def test_full_contrast_leaves_clips_as_they_are():
     assert np.array_equal(in_random_light(CLIPS, 1.0, np.random.default_rng(1)), CLIPS)
 
 

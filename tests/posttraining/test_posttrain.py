@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.training.killed import train_until_killed
 from vjepa.config import PosttrainConfig
 from vjepa.data.episode import Episode
 from vjepa.errors import UserError
@@ -66,14 +67,7 @@ def test_a_killed_posttraining_ends_with_the_predictor_of_a_straight_one(encoder
         for name in ("straight", "killed", "killed")
     )
     straight.train()
-
-    def die_at_4(step):
-        if step == 4:
-            raise KeyboardInterrupt
-        return killed.take_step(step)
-
-    with pytest.raises(KeyboardInterrupt):
-        killed.run.train("posttrain", die_at_4, lambda step: None)
+    train_until_killed(killed.run, killed.take_step, lambda step: None, at=4)
     resumed.train()
     mine, theirs = resumed.model.state_dict(), straight.model.state_dict()
     assert [key for key in mine if not torch.equal(mine[key], theirs[key])] == []

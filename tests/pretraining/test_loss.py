@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.training.killed import train_until_killed
 from vjepa.config import EncoderConfig, MaskConfig, PretrainConfig
 from vjepa.data.episode import Episode
 from vjepa.nn.encoder import VisionTransformer
@@ -108,14 +109,7 @@ def test_the_target_encoder_is_the_moving_average_of_the_context_encoder(trainin
 def test_a_killed_pretraining_ends_with_the_networks_of_a_straight_one(tmp_path):
     straight, killed, resumed = (make_training(tmp_path / name) for name in ("straight", "killed", "killed"))
     straight.train()
-
-    def die_at_4(step):
-        if step == 4:
-            raise KeyboardInterrupt
-        return killed.take_step(step)
-
-    with pytest.raises(KeyboardInterrupt):
-        killed.run.train("pretrain", die_at_4, killed.after_step)
+    train_until_killed(killed.run, killed.take_step, killed.after_step, at=4)
     for parameter in resumed.target_encoder.parameters():  # what a resumed run must not keep
         parameter.data.zero_()
     resumed.train()
