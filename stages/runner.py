@@ -31,7 +31,7 @@ from vjepa.files import write_json
 
 PARAMS = Path("params.yaml")
 TIMINGS = Path("metrics/timings.json")
-WATCH_S = 0.5
+WATCH_S = 0.2
 SECTIONS: dict[str, type] = {
     "seed": int,
     "collect": config.CollectConfig,

@@ -70,6 +70,7 @@ def smoke(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Chain:
         "DVC_SITE_CACHE_DIR": str(home / "dvc"),
         "PREFECT_HOME": str(home / "prefect"),
         "DO_NOT_TRACK": "1",
+        "SHELL": "/bin/sh",  # what DVC takes where none is set; dash stays between it and what it starts, bash does not
     }
     chain = Chain(folder, environment)
     git = ("git", "-c", "user.name=test", "-c", "user.email=test@localhost")

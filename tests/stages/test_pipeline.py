@@ -63,7 +63,7 @@ def test_deps_are_the_library_that_the_stage_imports(stage: str, imports: grimp.
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_has_its_name_in_its_command_and_its_metrics(stage: str) -> None:
-    assert STAGES[stage]["cmd"] == f"python -m stages.{stage}"
+    assert STAGES[stage]["cmd"] == f"exec python -m stages.{stage}"
     assert STAGES[stage]["desc"]
     assert set(names(STAGES[stage].get("metrics", []))) <= {f"metrics/{stage}.json"}
 

@@ -172,7 +172,7 @@ def test_a_corrupted_shard_stops_the_flow_at_validation(smoke: Any, tmp_path: Pa
 
 def test_a_killed_pretraining_goes_on_from_its_checkpoint(smoke: Any, tmp_path: Path) -> None:
     chain = smoke.copy(tmp_path / "repository")
-    steps = 200
+    steps = 400
     change_params(chain.folder, "pretrain", steps=steps, checkpoint_every=10)
     checkpoint = chain.folder / "runs" / "pretrain" / "checkpoint.pt"
     with open(tmp_path / "log", "w") as log:
