@@ -111,6 +111,8 @@ def main(run: Callable[..., None]) -> None:
         Console(stderr=True, soft_wrap=True).print(f"[bold red]{name} failed:[/] ", end="")
         print(error, file=sys.stderr)
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(f"{name} was stopped; what it had not finished was not written")
 
 
 def end_with(parent: int) -> None:

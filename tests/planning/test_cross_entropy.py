@@ -75,6 +75,18 @@ def test_the_search_narrows_and_its_energy_falls(toy_model: WorldModel) -> None:
     assert trace.deviations[-1].max() < 0.2 * trace.deviations[0].min()
 
 
+def test_elites_stay_in_the_search_until_better_ones_are_found(toy_model: WorldModel) -> None:
+    planner = replace(PLANNER, samples=8, elites=8, iterations=2)
+    goal = goal_of(toy_model, START + MOVE)
+    plan = planner.plan(toy_model, draw(START), STATE, goal, seed=0)
+    rng = np.random.default_rng(0)
+    first = rng.normal(np.zeros((1, 2)), planner.sigma, (8, 1, 2)).clip(-0.075, 0.075)
+    second = rng.normal(first.mean(0), first.std(0), (8, 1, 2)).clip(-0.075, 0.075)
+    best = np.concatenate([first, second])[np.argsort(plan.trace.energies.ravel())[:8]]
+    np.testing.assert_allclose(plan.trace.means[1], best.mean(0))
+    assert len(np.intersect1d(best, first)) > 0
+
+
 def test_a_rollout_predicts_from_its_own_predictions_and_moved_states(make_toy_folder: Callable[..., Path]) -> None:
     gain = 0.5
     model = WorldModel(Bundle.open(make_toy_folder(state_gain=gain), threads=1))

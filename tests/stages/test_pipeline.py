@@ -74,7 +74,7 @@ def test_git_ignores_what_dvc_keeps_and_nothing_else(stage: str) -> None:
         return subprocess.run(["git", "check-ignore", "-q", "--no-index", path], cwd=ROOT).returncode == 0
 
     in_git = [*names(STAGES[stage].get("metrics", [])), *names(STAGES[stage].get("plots", []))]
-    assert all(ignored(out) for out in STAGES[stage].get("outs", []))
+    assert all(ignored(out) for out in names(STAGES[stage]["outs"]))
     assert not any(ignored(path) for path in in_git)
 
 

@@ -223,6 +223,14 @@ class TestMistakes:
         change_params(chain.folder, "probe", stepz=3)
         assert "stepz" in self.complaint(chain, "python", "-m", "stages.pretrain")
 
+    def test_a_stage_that_fails_under_dvc_takes_nothing_away(self, chain: Any) -> None:
+        change_params(chain.folder, "probe", stepz=3)
+        outputs = [chain.folder / name for name in ("data/shards", "models", "metrics", "plots", "report")]
+        before = contents(*outputs)
+        done = chain.run("dvc", "repro")
+        assert done.returncode != 0 and "probe failed: params.yaml" in done.stdout and "stepz" in done.stdout
+        assert contents(*outputs) == before
+
     def test_a_missing_raw_folder_is_named_with_the_command_that_makes_it(self, chain: Any) -> None:
         (chain.folder / "data/raw").rename(chain.folder / "data/elsewhere")
         complaint = self.complaint(chain, "python", "-m", "stages.curate")

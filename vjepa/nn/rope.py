@@ -42,7 +42,8 @@ def rope_tables(positions: Tensor, head_dim: int) -> tuple[Tensor, Tensor]:
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Turn queries or keys `[..., B, heads, N, head_dim]` by tables that broadcast to that shape."""
-    partner = x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
+    even, odd = x.unflatten(-1, (-1, 2)).unbind(-1)
+    partner = torch.stack([odd, even], dim=-1).flatten(-2)
     return torch.addcmul(x * cos, partner, sin)
 
 

@@ -59,9 +59,9 @@ class WorldModel:
         seen = np.broadcast_to(latents, (batch, 1, *latents.shape))
         states = np.broadcast_to(state, (batch, 1, *state.shape))
         for step in range(1, horizon + 1):
-            predicted = self.step(seen, actions[:, :step], states)
-            seen = np.concatenate([seen, predicted[:, None]], axis=1)
-            states = np.concatenate([states, self.move(states[:, -1], actions[:, step - 1])[:, None]], axis=1)
+            if step > 1:
+                states = np.concatenate([states, self.move(states[:, -1], actions[:, step - 2])[:, None]], axis=1)
+            seen = np.concatenate([seen, self.step(seen, actions[:, :step], states)[:, None]], axis=1)
         return seen[:, 1:]
 
     def move(self, states: np.ndarray, actions: np.ndarray) -> np.ndarray:
