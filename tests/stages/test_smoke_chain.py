@@ -223,12 +223,16 @@ class TestMistakes:
         change_params(chain.folder, "probe", stepz=3)
         assert "stepz" in self.complaint(chain, "python", "-m", "stages.pretrain")
 
-    def test_a_stage_that_fails_under_dvc_takes_nothing_away(self, chain: Any) -> None:
-        change_params(chain.folder, "probe", stepz=3)
+    def test_what_dvc_took_away_for_a_stage_that_failed_comes_back_without_running(self, chain: Any) -> None:
+        params = chain.folder / "params.yaml"
         outputs = [chain.folder / name for name in ("data/shards", "models", "metrics", "plots", "report")]
-        before = contents(*outputs)
-        done = chain.run("dvc", "repro")
-        assert done.returncode != 0 and "probe failed: params.yaml" in done.stdout and "stepz" in done.stdout
+        settings, before = params.read_text(), contents(*outputs)
+        change_params(chain.folder, "probe", stepz=3)
+        stopped = chain.run("dvc", "repro")
+        assert stopped.returncode != 0 and "probe failed: params.yaml" in stopped.stdout and "stepz" in stopped.stdout
+        params.write_text(settings)
+        healed = chain.run("dvc", "repro")
+        assert healed.returncode == 0 and ran(healed.stdout) == []
         assert contents(*outputs) == before
 
     def test_a_missing_raw_folder_is_named_with_the_command_that_makes_it(self, chain: Any) -> None:
