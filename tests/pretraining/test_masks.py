@@ -54,3 +54,44 @@ def test_a_block_as_large_as_the_frame_is_refused():
     whole = MaskConfig(blocks=1, spatial_scale=0.999, aspect_ratio=[1.0, 1.0])
     with pytest.raises(ValueError, match="leaves no context"):
         sample_masks(GRID, whole, 2, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(("config", "visible", "blocks"), [(SHORT, 0.38, 8), (LONG, 0.18, 2)])
+def test_ten_thousand_draws_agree_with_the_papers_settings(
+    config: MaskConfig, visible: float, blocks: int
+) -> None:
+    """Every block is watched where it is placed: its size, how many there are, and that the targets are their union."""
+    rng = np.random.default_rng(1)
+    spied = Spy(rng)
+    shares, areas, aspects = [], [], []
+    for _ in range(10_000):
+        spied.corners.clear()
+        height, width = block_size(16, 16, config, np.random.default_rng(seed := int(rng.integers(2**32))))
+        spied.rng = np.random.default_rng(seed)
+        context, targets = sample_masks((1, 16, 16), config, 1, spied)
+        union = np.zeros((16, 16), bool)
+        for top, left in zip(spied.corners[0::2], spied.corners[1::2], strict=True):
+            union[top : top + height, left : left + width] = True
+        assert len(spied.corners) == 2 * blocks
+        assert np.array_equal(np.flatnonzero(union), targets[0])
+        assert np.array_equal(np.flatnonzero(~union), context[0])
+        shares.append(context.shape[1] / 256)
+        areas.append(height * width / 256)
+        aspects.append(height / width)
+    assert np.mean(shares) == pytest.approx(visible, abs=0.01)
+    assert np.mean(areas) == pytest.approx(config.spatial_scale, rel=0.03)
+    assert np.mean(aspects) == pytest.approx(np.mean(config.aspect_ratio), abs=0.03)
+
+
+class Spy:
+    """A random generator that keeps the integers it gave: the blocks' corners."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.rng, self.corners = rng, []
+
+    def integers(self, high: int) -> int:
+        self.corners.append(int(self.rng.integers(high)))
+        return self.corners[-1]
+
+    def __getattr__(self, name: str):
+        return getattr(self.rng, name)

@@ -40,11 +40,11 @@ def position_table(grid: tuple[int, int, int], width: int) -> Tensor:
 class AttentiveProbe(nn.Module):
     """`depth - 1` self-attention blocks, then one learned query that reads the tokens, then a linear read-out.
 
-    Beyond the paper, for encoders far below its size: every token is told its time and place, since small encoders
-    hardly keep them.
+    Beyond the paper, for encoders far below its size (`grid`): every token is told its time and place, since small
+    encoders hardly keep them.
 
     Args:
-        grid: time steps, rows and columns of the tokens.
+        grid: time steps, rows and columns of the tokens; None: as in the paper, for tokens of any number.
         width: features of a token, D.
         heads: attention heads.
         depth: blocks, the cross-attention one included (the paper's probes have 4).
@@ -52,11 +52,11 @@ class AttentiveProbe(nn.Module):
         mlp_ratio: hidden over input width of a block's MLP.
     """
 
-    positions: Tensor
+    positions: Tensor | None
 
     def __init__(
         self,
-        grid: tuple[int, int, int],
+        grid: tuple[int, int, int] | None,
         width: int,
         heads: int,
         depth: int,
@@ -64,7 +64,9 @@ class AttentiveProbe(nn.Module):
         mlp_ratio: float = 4.0,
     ) -> None:
         super().__init__()
-        self.register_buffer("positions", position_table(grid, width), persistent=False)
+        self.heads, self.mlp_ratio = heads, mlp_ratio
+        table = None if grid is None else position_table(grid, width)
+        self.register_buffer("positions", table, persistent=False)
         self.query_tokens = nn.Parameter(torch.zeros(1, 1, width))
         self.blocks = nn.ModuleList(Block(width, heads, mlp_ratio) for _ in range(depth - 1))
         self.cross_attention_block = CrossAttentionBlock(width, heads, mlp_ratio)
@@ -74,8 +76,12 @@ class AttentiveProbe(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """`[B, N, D] -> [B, outputs]`."""
-        tokens = tokens + self.positions
+        return self.linear(self.pool(tokens))
+
+    def pool(self, tokens: Tensor) -> Tensor:
+        """What the query reads from the tokens: `[B, N, D] -> [B, D]`."""
+        if self.positions is not None:
+            tokens = tokens + self.positions
         for block in self.blocks:
             tokens = block(tokens)
-        pooled = self.cross_attention_block(self.query_tokens.expand(len(tokens), -1, -1), tokens)
-        return self.linear(pooled.squeeze(1))
+        return self.cross_attention_block(self.query_tokens.expand(len(tokens), -1, -1), tokens).squeeze(1)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from vjepa.nn.rope import rotate
 
@@ -59,6 +61,13 @@ class Block(nn.Module):
         """`[B, N, D] -> [B, N, D]`."""
         x = x + self.attn(self.norm1(x), rope, mask)
         return x + self.mlp(self.norm2(x))
+
+
+def run_block(block: nn.Module, x: Tensor, rope: Rope, mask: Tensor | None = None, recompute: bool = False) -> Tensor:
+    """`[B, N, D] -> [B, N, D]`; with `recompute`, what lies inside the block is not kept for the backward pass."""
+    if recompute and torch.is_grad_enabled():
+        return checkpoint(block, x, rope, mask, use_reentrant=False)
+    return block(x, rope, mask)
 
 
 def initialise(module: nn.Module, blocks: nn.ModuleList) -> None:

@@ -1,0 +1,41 @@
+"""Tensors of a file against those that a network has: exact, or every difference is named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+
+from torch import Tensor
+
+from vjepa.errors import UserError
+
+
+def require_match(
+    found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: str, ignore: Sequence[str] = ()
+) -> dict[str, Tensor]:
+    """The tensors of `found` that `wanted` has.
+
+    Args:
+        found: what a file holds.
+        wanted: what the network has, under the same names.
+        where: the file, for the message.
+        ignore: names, or patterns with `*`, of tensors that may be left over.
+
+    Raises:
+        UserError: tensors are missing, left over or of another shape; all of them are named.
+    """
+    wrong = [f"{name} is missing" for name in wanted if name not in found]
+    wrong += [f"{name} is unexpected" for name in found if name not in wanted and not ignored(name, ignore)]
+    wrong += [
+        f"{name} has shape {list(found[name].shape)}, not {list(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in found and found[name].shape != tensor.shape
+    ]
+    if wrong:
+        raise UserError(f"{where}: {'; '.join(wrong)}")
+    return {name: found[name] for name in wanted}
+
+
+def ignored(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a name is, or fits, one of the patterns."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)

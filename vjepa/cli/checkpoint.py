@@ -1,0 +1,111 @@
+"""`vjepa checkpoint inspect` and `vjepa checkpoint convert`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from vjepa.checkpoints.encoder import PretrainedEncoder, load_pretrained, save_encoder
+from vjepa.checkpoints.folder import read_folder
+from vjepa.checkpoints.official import ENCODERS, Unwritten, open_official, read_official, save_official
+from vjepa.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare both commands."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    inspect = actions.add_parser("inspect", help="list the networks of a file or folder, their tensors and sizes")
+    inspect.add_argument("path", type=Path, help="official .pt file, or folder with config.json")
+    inspect.add_argument("--tensors", action="store_true", help="list every tensor")
+    inspect.set_defaults(run=run_inspect)
+    convert = actions.add_parser(
+        "convert", help="write the encoder and its pretraining predictor in another form (.pt: official; else a folder)"
+    )
+    convert.add_argument("source", type=Path, help="official .pt file, or folder with config.json")
+    convert.add_argument("target", type=Path, help="NAME.pt for the official form, else a folder for transformers")
+    add_reading_arguments(convert)
+    convert.set_defaults(run=run_convert)
+
+
+def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
+    """What an official file can't say of itself; `read_models` takes it."""
+    group = parser.add_argument_group("official files (they hold no settings)")
+    group.add_argument("--entry", choices=ENCODERS, help="which encoder (default: the first of these that is there)")
+    group.add_argument("--image-size", type=int, default=256, help="pixels on each side (default 256)")
+    group.add_argument("--frames", type=int, default=64, help="frames of its training clips (default 64)")
+    group.add_argument("--heads", type=int, help="attention heads, where the width is of no released size")
+    group.add_argument("--predictor-heads", type=int, help="likewise for the predictor")
+    group.add_argument(
+        "--ignore",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="an entry (opt) or tensor (blocks.0.extra, with * for anything) to go without; may be repeated",
+    )
+
+
+def read_models(path: Path, options: argparse.Namespace) -> PretrainedEncoder:
+    """The models of a folder or of an official file.
+
+    Raises:
+        UserError: they can't be read exactly.
+    """
+    if not path.exists():
+        raise UserError(f"{path} does not exist")
+    if path.is_dir():
+        return load_pretrained(path)
+    unwritten = Unwritten(options.image_size, options.frames, options.heads, options.predictor_heads)
+    return read_official(path, unwritten, options.entry, options.ignore)
+
+
+def run_convert(options: argparse.Namespace) -> None:
+    """Convert; a target that is there is not replaced."""
+    if options.target.exists():
+        raise UserError(f"{options.target} is there already: choose another name or remove it")
+    models = read_models(options.source, options)
+    if options.target.suffix == ".pt":
+        save_official(options.target, models.encoder, models.predictor)
+    else:
+        save_encoder(options.target, models.encoder, models.predictor, models.frames)
+    what = "encoder and predictor" if models.predictor else "encoder (there is no pretraining predictor)"
+    Console(soft_wrap=True).print(f"wrote {what} of {options.source} to {options.target}")
+
+
+def run_inspect(options: argparse.Namespace) -> None:
+    """Show what is there, without building anything from it."""
+    console = Console(soft_wrap=True)
+    if options.path.is_dir():
+        config, tensors = read_folder(options.path)
+        console.print(f"{options.path}: a folder of type {config.get('model_type')!r}")
+        networks, others = grouped(tensors), {}
+    else:
+        file = open_official(options.path)
+        console.print(f"{options.path}: an official file")
+        networks, others = file.networks, file.others
+    table = Table("network", "tensors", "parameters", "type", box=box.SIMPLE_HEAD)
+    for name, tensors in networks.items():
+        kinds = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()})
+        count = sum(tensor.numel() for tensor in tensors.values())
+        table.add_row(name, f"{len(tensors):,}", f"{count:,}", ", ".join(kinds))
+    console.print(table)
+    if others:
+        console.print(f"beside them: {', '.join(map(str, others))}")
+    if options.tensors:
+        for name, tensors in networks.items():
+            for key, tensor in tensors.items():
+                console.print(f"{name}  {key}  {list(tensor.shape)}", markup=False, highlight=False)
+
+
+def grouped(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """A folder's tensors by the network that they belong to."""
+    groups: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        network, _, rest = name.removeprefix("vjepa2.").partition(".")
+        groups.setdefault(network, {})[rest] = tensor
+    return groups
