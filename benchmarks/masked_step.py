@@ -2,10 +2,10 @@
 
     python -m benchmarks.masked_step
 
-Both see the same clips, weights' sizes, masks (the paper's two generators) and targets. Here the context encoder runs on
-the visible tokens of each mask; `transformers`' encoder knows no dropping, so it runs on all tokens once and hides
-afterwards, and its predictor runs once a mask, as here. Each side runs in processes of its own, in turn, so that neither
-finds memory or caches warmed by the other. The teacher, the same on both sides, is left out.
+Both see the same clips, weights' sizes, masks (the paper's two generators) and targets. Here the context encoder runs
+on the visible tokens of each mask; `transformers`' encoder knows no dropping, so it runs on all tokens once and hides
+afterwards, and its predictor runs once a mask, as here. Each side runs in processes of its own, in turn, so that
+neither finds memory or caches warmed by the other. The teacher, the same on both sides, is left out.
 """
 
 from __future__ import annotations

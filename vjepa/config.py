@@ -185,9 +185,9 @@ class PretrainConfig:
     frames: int  # frames in a clip
     stride: int  # sampled frames between two frames of a clip
     still_share: float  # share of steps on single frames shown as still clips: how the world model will see frames
-    dimmest: (
-        float  # clips are shown in other light, at a share of their contrast from this to 1; 1 leaves them as they are
-    )
+    # The context encoder is shown clips in other light, at a share of their contrast from this to 1, the target encoder
+    # in plain light; 1: both in plain light.
+    dimmest: float
     batch_size: int
     steps: int
     warmup: int  # steps of linear warmup

@@ -118,9 +118,7 @@ def test_a_released_file_loads_its_teacher_and_its_predictor(path: Path, content
     for name, tensor in encoder.state_dict().items():
         assert torch.equal(tensor, content["target_encoder"][f"module.backbone.{name}"]), name
     assert torch.equal(predictor.mask_tokens[7], content["predictor"]["module.backbone.mask_tokens.7"])
-    assert torch.equal(
-        predictor.predictor_proj.weight, content["predictor"]["module.backbone.predictor_proj.weight"]
-    )
+    assert torch.equal(predictor.predictor_proj.weight, content["predictor"]["module.backbone.predictor_proj.weight"])
     assert (encoder.width, encoder.depth, encoder.patch, encoder.tubelet, encoder.mlp_ratio) == (24, 3, 8, 2, 3.0)
     assert encoder.tiled_rope and predictor.tiled_rope
     assert not any(parameter.requires_grad for parameter in encoder.parameters())
@@ -180,7 +178,7 @@ def test_one_wrong_tensor_is_named_and_no_other(
 
 def test_a_tensor_that_is_named_as_ignored_may_be_left_over(path: Path, content: dict[str, Any]) -> None:
     content["target_encoder"]["module.backbone.extra.weight"] = torch.zeros(1)
-    with pytest.raises(UserError, match="extra.weight is unexpected"):
+    with pytest.raises(UserError, match=r"extra\.weight is unexpected"):
         read(path, content)
     read(path, content, ignore=["opt", "scaler", "target_encoder.extra.*"])
 

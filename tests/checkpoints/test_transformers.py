@@ -139,9 +139,7 @@ def test_a_missing_shard_is_named(shards: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), [("qkv_bias", False), ("hidden_act", "relu"), ("layer_norm_eps", 1e-5)])
-def test_a_setting_that_can_not_be_followed_is_named(
-    name: str, value: Any, theirs: tuple[VJEPA2Model, Path]
-) -> None:
+def test_a_setting_that_can_not_be_followed_is_named(name: str, value: Any, theirs: tuple[VJEPA2Model, Path]) -> None:
     config = json.loads((theirs[1] / "config.json").read_text()) | {name: value}
     (theirs[1] / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match=f"{name} is {value!r}, but only"):
@@ -154,7 +152,9 @@ def test_a_model_of_another_type_is_refused(theirs: tuple[VJEPA2Model, Path]) ->
         load_pretrained(theirs[1])
 
 
-@pytest.mark.parametrize("option", [{"tiled_rope": False}, {"levels": (0, 1)}, {"rope_side": 16}, {"image_patches": True}])
+@pytest.mark.parametrize(
+    "option", [{"tiled_rope": False}, {"levels": (0, 1)}, {"rope_side": 16}, {"image_patches": True}]
+)
 def test_transformers_refuses_what_it_can_not_follow(option: dict[str, Any], tmp_path: Path) -> None:
     encoder = VisionTransformer(16, 8, 2, 24, 2, 2, 2.0, **option)
     save_encoder(tmp_path / "later", encoder, None, frames=4)

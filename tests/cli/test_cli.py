@@ -52,7 +52,9 @@ def test_help_says_what_there_is(command: list[str], capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit) as stopped:
         main([*command, "--help"])
     assert stopped.value.code == 0
-    assert (COMMANDS[command[0]].split(",")[0][1:] if command else "checkpoint") in " ".join(capsys.readouterr().out.split())
+    assert (COMMANDS[command[0]].split(",")[0][1:] if command else "checkpoint") in " ".join(
+        capsys.readouterr().out.split()
+    )
 
 
 def test_models_are_counted_from_the_networks(capsys: pytest.CaptureFixture[str]) -> None:

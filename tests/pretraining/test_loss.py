@@ -120,11 +120,28 @@ def test_a_killed_pretraining_ends_with_the_networks_of_a_straight_one(tmp_path)
 
 def test_still_steps_show_every_tubelet_one_frame(training):
     training.config.still_share = 1.0
-    video, _ = training.batch(0)
-    assert torch.equal(video[:, :, 0::2], video[:, :, 1::2])
+    for video in training.batch(0)[:2]:
+        assert torch.equal(video[:, :, 0::2], video[:, :, 1::2])
     training.config.still_share = 0.0
-    video, _ = training.batch(0)
-    assert not torch.equal(video[:, :, 0::2], video[:, :, 1::2])
+    for video in training.batch(0)[:2]:
+        assert not torch.equal(video[:, :, 0::2], video[:, :, 1::2])
+
+
+def test_the_context_is_in_other_light_and_the_targets_are_not(training):
+    seen, plain, _ = training.batch(0)
+    assert torch.equal(seen, plain)
+    training.config.dimmest = 0.3
+    seen, target, _ = training.batch(0)
+    assert torch.equal(target, plain)
+    spread = seen.std((1, 2, 3, 4)) / target.std((1, 2, 3, 4))
+    assert spread.max() < 1.02 and spread.min() < 0.9
+
+
+def test_targets_come_from_the_target_encoders_own_clips(parts):
+    context, target, predictor, video, masks = parts
+    other = torch.randn_like(video)
+    _, targets = jepa_loss(context, target, predictor, video, masks, target_video=other)
+    assert torch.equal(targets, target_features(target, other))
 
 
 def test_monitors_tell_a_collapsed_teacher_from_a_varied_one():

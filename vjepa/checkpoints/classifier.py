@@ -1,4 +1,4 @@
-"""Video classifiers on disk: an encoder and the attentive probe on it, in the layouts of `transformers` and the official code.
+"""Video classifiers on disk: an encoder and the attentive probe on it, as others keep them.
 
 `VJEPA2ForVideoClassification` opens the folder. The official code keeps probes alone, in `evals/*.pt`.
 """
@@ -13,7 +13,14 @@ from pickle import UnpicklingError
 import torch
 from torch import Tensor
 
-from vjepa.checkpoints.encoder import PROCESSOR, PretrainedEncoder, encoder_config, load_pretrained, predictor_config, processor_config
+from vjepa.checkpoints.encoder import (
+    PROCESSOR,
+    PretrainedEncoder,
+    encoder_config,
+    load_pretrained,
+    predictor_config,
+    processor_config,
+)
 from vjepa.checkpoints.folder import read_folder, write_folder
 from vjepa.checkpoints.matching import require_match
 from vjepa.checkpoints.official import block_count, without_prefix
@@ -50,7 +57,11 @@ def renamed(name: str, rules: list[tuple[str, str]]) -> list[str]:
     for pattern, replacement in rules:
         if re.search(pattern, name):
             theirs = re.sub(pattern, replacement, name, count=1)
-            return [theirs.replace("*", part) for part in ("kv" if ".kv." in name else "qkv")] if "*" in theirs else [theirs]
+            return (
+                [theirs.replace("*", part) for part in ("kv" if ".kv." in name else "qkv")]
+                if "*" in theirs
+                else [theirs]
+            )
     raise KeyError(name)
 
 
@@ -63,7 +74,9 @@ def to_theirs(state: Mapping[str, Tensor], rules: list[tuple[str, str]]) -> dict
     return theirs
 
 
-def give(probe: AttentiveProbe, theirs: Mapping[str, Tensor], rules: list[tuple[str, str]], where: str) -> AttentiveProbe:
+def give(
+    probe: AttentiveProbe, theirs: Mapping[str, Tensor], rules: list[tuple[str, str]], where: str
+) -> AttentiveProbe:
     """Give a probe its tensors from under other names; every difference is named."""
     fitting = require_match(theirs, to_theirs(probe.state_dict(), rules), where)
     own = {name: torch.cat([fitting[n] for n in renamed(name, rules)]) for name in probe.state_dict()}

@@ -135,7 +135,7 @@ def read_official(
 def read_action_predictor(
     path: Path, grid: tuple[int, int] = (16, 16), heads: int | None = None, ignore: Sequence[str] = ()
 ) -> ActionPredictor:
-    """The predictor of an official V-JEPA 2-AC file, for latents of `grid` rows and columns; errors as `read_official`."""
+    """The predictor of an official V-JEPA 2-AC file, for latents of a `grid`; errors as `read_official`."""
     file = open_official(path)
     require_no_others(file, ignore)
     tensors = file.networks.get(PREDICTOR, {})
@@ -213,7 +213,9 @@ def encoder_like(tensors: Mapping[str, Tensor], unwritten: Unwritten, path: Path
     width = common_size(tensors, r"blocks\.\d+\.norm\d\.weight", 0, where)
     kernel = tensors.get("patch_embed.proj.weight")
     if kernel is None or kernel.ndim != 5:
-        raise UserError(f"{where}: patch_embed.proj.weight {'is missing' if kernel is None else 'has not 5 dimensions'}")
+        raise UserError(
+            f"{where}: patch_embed.proj.weight {'is missing' if kernel is None else 'has not 5 dimensions'}"
+        )
     later = any(name.startswith(("norms_block.", "patch_embed_img.")) for name in tensors)
     depth = block_count(tensors, "blocks")
     levels = block_count(tensors, "norms_block")

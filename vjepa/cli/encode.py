@@ -18,7 +18,6 @@ from vjepa.files import atomic_path
 from vjepa.imaging import square_resize
 from vjepa.nn.encoder import VisionTransformer, normalise_pixels
 
-
 TOLERANCE_S = 0.001  # time stamps are rounded to the container's ticks
 
 
@@ -26,15 +25,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command."""
     parser.epilog = (
         "Each VIDEO gives OUT/<name>.npz: features float32 [clips, tokens, width], the tokens in the order time step, "
-        "row, column; grid (time steps, rows, columns); times float64 [clips, frames] in s. Frames are the centred square. "
-        "Where a clip is not filled by the video's end its last frame is repeated."
+        "row, column; grid (time steps, rows, columns); times float64 [clips, frames] in s. Frames are the centred "
+        "square. Where a clip is not filled by the video's end its last frame is repeated."
     )
     parser.add_argument("videos", type=Path, nargs="+", metavar="VIDEO", help="any file that FFmpeg decodes")
     parser.add_argument("--encoder", type=Path, default=Path("models/encoder"), help="folder or official .pt file")
     parser.add_argument("--out", type=Path, default=Path("features"), help="folder (default features)")
     parser.add_argument("--clip", type=int, help="frames encoded together (default: as many as in its training)")
     parser.add_argument("--fps", type=float, help="frames a second, chosen by time stamp (default: every frame)")
-    parser.add_argument("--mean", action="store_true", help="average each time step's tokens: features [clips, steps, width]")
+    parser.add_argument(
+        "--mean", action="store_true", help="average each time step's tokens: features [clips, steps, width]"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     add_reading_arguments(parser)
     parser.set_defaults(run=run)
@@ -57,7 +58,7 @@ def run(options: argparse.Namespace) -> None:
             failed.append(str(error))
             continue
         with atomic_path(target) as temporary, open(temporary, "wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, allow_pickle=False, **arrays)
         shape = " x ".join(map(str, arrays["features"].shape))
         console.print(f"{video}: {shape} features in {target}")
     if failed:

@@ -63,7 +63,7 @@ def parameters(network: nn.Module) -> int:
 
 
 def training_bytes(row: Row) -> int:
-    """Float32 memory of training without activations: in pretraining the teacher as well, in 2-AC the frozen encoder."""
+    """Float32 memory of training without activations: with the teacher in pretraining, the frozen encoder in 2-AC."""
     encoder, predictor = parameters(row.encoder), parameters(row.predictor)
     return BYTES * (encoder + TRAINED * predictor + (TRAINED * encoder if row.family != "2-AC" else 0))
 

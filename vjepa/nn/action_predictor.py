@@ -18,8 +18,8 @@ def block_causal_mask(steps: int, tokens: int, device: torch.device | None = Non
 class ActionPredictor(nn.Module):
     """A block-causal transformer over [action, state, patches] of each time step (paper, sec. 3.1).
 
-    Beyond the paper, for predictors far below its 300 M parameters (`shortcuts`): the action and the state are also added
-    to every patch token, and the output is a change of the input latents that starts at none.
+    Beyond the paper, for predictors far below its 300 M parameters (`shortcuts`): the action and the state are also
+    added to every patch token, and the output is a change of the input latents that starts at none.
 
     Args:
         latent_width: features of a latent token, D.

@@ -148,7 +148,7 @@ class VisionTransformer(nn.Module):
         return outputs
 
     def embed(self, video: Tensor) -> tuple[Tensor, tuple[int, int, int]]:
-        """Tokens of a clip before the first block, `[B, 3, T, H, W] -> [B, N, D]`, and their steps, rows and columns."""
+        """Tokens of a clip before the first block, `[B, 3, T, H, W] -> [B, N, D]`, and their steps, rows, columns."""
         frames, height, width = video.shape[2:]
         if height % self.patch or width % self.patch:
             raise ValueError(f"{height} x {width} pixels can't be cut into patches of {self.patch}")

@@ -107,8 +107,8 @@ class Predictor(nn.Module):
     ) -> Tensor:
         """As `forward`, for the context tokens as well: `[B, K + M, D]`, those of the context first.
 
-        Without a head for them one serves both, so that the weights stay those of V-JEPA 2. `image` tells a network with
-        modalities that the tokens are those of an image.
+        Without a head for them one serves both, so that the weights stay those of V-JEPA 2. `image` tells a network
+        with modalities that the tokens are those of an image.
         """
         masked = self.mask_tokens[mask_token].expand(*target_ids.shape, -1)
         x = torch.cat([self.predictor_embed(context), masked], dim=1)

@@ -34,6 +34,7 @@ def jepa_loss(
     video: Tensor,
     masks: Masks,
     context_weight: float = 0.0,
+    target_video: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Mean absolute error of the predicted features, averaged over the mask generators.
 
@@ -44,11 +45,12 @@ def jepa_loss(
         video: `float [B, 3, T, H, W]`, normalised pixels.
         masks: one pair of context and target ids a generator.
         context_weight: lambda of V-JEPA 2.1's dense context loss; 0 leaves it out.
+        target_video: what the target encoder sees of the same clips, e.g. in other light; None: the same.
 
     Returns:
         The loss, and the targets `[B, N, D]` for the monitors.
     """
-    targets = target_features(target_encoder, video)
+    targets = target_features(target_encoder, video if target_video is None else target_video)
     steps, (rows, columns) = video.shape[2] // context_encoder.tubelet, context_encoder.grid
     positions = grid_positions(steps, rows, columns, video.device)
     losses = []

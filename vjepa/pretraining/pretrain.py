@@ -71,23 +71,28 @@ class Pretraining:
         """Train to the end of the schedule, from the run's checkpoint if it has one."""
         self.run.train("pretrain", self.take_step, self.after_step)
 
-    def batch(self, step: int) -> tuple[torch.Tensor, list[tuple[torch.Tensor, torch.Tensor]]]:
-        """Normalised pixels `[B, 3, T, H, W]` and the masks of a step; both depend on the seed and the step alone."""
+    def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor, list[tuple[torch.Tensor, torch.Tensor]]]:
+        """A step's clips as the context and as the target encoder see them, and its masks.
+
+        Both are normalised pixels `[B, 3, T, H, W]`. The context is in some other light and the targets are in plain
+        light, so that what light does to a scene is not worth keeping. All depends on the seed and the step alone.
+        """
         rng = np.random.default_rng((self.seed, step, 1))
         clips = self.clips.batch(step, self.config.batch_size).frames
-        frames = torch.from_numpy(in_random_light(clips, self.config.dimmest, rng))
+        frames = torch.from_numpy(np.stack([in_random_light(clips, self.config.dimmest, rng), clips]))
         tubelet, grid = self.context_encoder.tubelet, self.context_encoder.grid
         if rng.random() < self.config.still_share:  # every tubelet shows one frame, as the world model will see frames
-            frames = frames[:, ::tubelet].repeat_interleave(tubelet, dim=1)
+            frames = frames[:, :, ::tubelet].repeat_interleave(tubelet, dim=2)
         tokens = (self.config.frames // tubelet, *grid)
-        masks = [sample_masks(tokens, mask, len(frames), rng) for mask in self.config.masks]
-        return normalise_pixels(frames), [(torch.from_numpy(c), torch.from_numpy(t)) for c, t in masks]
+        masks = [sample_masks(tokens, mask, len(clips), rng) for mask in self.config.masks]
+        seen, target = (normalise_pixels(part) for part in frames)
+        return seen, target, [(torch.from_numpy(c), torch.from_numpy(t)) for c, t in masks]
 
     def take_step(self, step: int) -> StepResult:
         """The loss of one step."""
-        video, masks = self.batch(step)
+        seen, target, masks = self.batch(step)
         loss, targets = jepa_loss(
-            self.context_encoder, self.target_encoder, self.predictor, video, masks, self.config.context_weight
+            self.context_encoder, self.target_encoder, self.predictor, seen, masks, self.config.context_weight, target
         )
 
         def monitors() -> dict[str, float]:
