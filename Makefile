@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help repro flow results profile test check lock clean
+.PHONY: help repro flow results profile test check bench lock clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ check: $(INSTALLED) ## style, types and the import rule
 	ruff format --check
 	mypy
 	lint-imports
+
+bench: $(INSTALLED) ## speed and memory beside peers, into benchmarks/results.json
+	@python -m benchmarks
 
 lock: $(INSTALLED) ## resolve pyproject.toml into requirements.lock again, keeping versions that still fit
 	pip-compile --quiet --extra pipeline --extra dev --strip-extras --no-emit-options \

@@ -71,8 +71,9 @@ def training_bytes(row: Row) -> int:
 def table() -> Table:
     """All models."""
     shown = Table(box=box.SIMPLE_HEAD)
-    for column in ("model", "V-JEPA", "width", "depth", "heads"):
-        shown.add_column(column)
+    shown.add_column("model", no_wrap=True)
+    shown.add_column("V-JEPA", no_wrap=True)
+    shown.add_column("depth x width", no_wrap=True)
     for column in ("encoder", "predictor", f"tokens of\n{FRAMES} frames", "weights\nGB", "training\nGB"):
         shown.add_column(column, justify="right")
     for row in models():
@@ -82,10 +83,8 @@ def table() -> Table:
         shown.add_row(
             row.name,
             row.family,
-            str(encoder.width),
-            str(encoder.depth),
-            str(encoder.heads),
-            *(f"{count / 1e6:,.1f} M" for count in counts),
+            f"{encoder.depth} x {encoder.width}",
+            *(f"{count / 1e6:,.0f} M" for count in counts),
             f"{tokens:,}",
             f"{BYTES * sum(counts) / 1e9:.1f}",
             f"{training_bytes(row) / 1e9:.1f}",
