@@ -121,7 +121,7 @@ def main() -> None:
     ratios = [b["seconds"] / a["seconds"] for a, b in zip(runs["ours"], runs["peer"], strict=True)]
     memory = {name: statistics.median(run["gb"] for run in runs[name]) for name in SIDES}
     _, masks, _ = inputs()
-    visible = [context.shape[1] / (context.shape[1] + hidden.shape[1]) for context, hidden in masks]
+    visible = [context.shape[1] / np.prod(GRID) for context, _ in masks]
     result = {
         "name": "masked_step",
         "ours": round(ours, 2),
@@ -132,7 +132,7 @@ def main() -> None:
         "peer_is": f"transformers' VJEPA2Model, {SIZE} {IMAGE}, {FRAMES} frames, {CLIPS} clips, all tokens encoded",
         "memory_gb": {name: round(value, 2) for name, value in memory.items()},
         "memory_ratio": round(memory["peer"] / memory["ours"], 2),
-        "visible": [round(share, 2) for share in visible],
+        "visible": [round(float(share), 2) for share in visible],
     }
     print(json.dumps(result))
 

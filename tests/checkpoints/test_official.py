@@ -23,7 +23,7 @@ from vjepa.nn.action_predictor import ActionPredictor
 from vjepa.nn.encoder import VisionTransformer
 from vjepa.nn.predictor import Predictor
 
-UNWRITTEN = Unwritten(image_size=32, frames=4, heads=2, predictor_heads=2)
+UNWRITTEN = Unwritten(image_size=32, frames=4, heads=2, predictor_heads=2)  # mask tokens as released
 
 
 def randomised(network: nn.Module) -> Any:
@@ -208,6 +208,65 @@ def test_a_damaged_file_is_named(damage: Any, path: Path, content: dict[str, Any
         open_official(path)
 
 
+def test_a_mask_token_too_few_or_too_many_is_named(path: Path, content: dict[str, Any]) -> None:
+    token = content["predictor"].pop("module.backbone.mask_tokens.9")
+    with pytest.raises(UserError, match=r"predictor: mask_tokens\.9 is missing"):
+        read(path, content)
+    content["predictor"] |= {"module.backbone.mask_tokens.9": token, "module.backbone.mask_tokens.10": token}
+    with pytest.raises(UserError, match=r"predictor: mask_tokens\.10 is unexpected"):
+        read(path, content)
+
+
+@pytest.mark.parametrize(
+    ("entry", "change", "complaint"),
+    [
+        ("encoder", {"module.norm.bias": torch.zeros(24)}, "two tensors are named norm.bias"),
+        ("encoder", {"blocks.0.norm1.weight": 3}, "'blocks.0.norm1.weight' is a int, no named tensor"),
+        ("encoder", {5: torch.zeros(1)}, "5 is a Tensor, no named tensor"),
+        ("target_encoder", {"module.backbone.blocks.20000.x": torch.zeros(1)}, "blocks.20000.x is unexpected"),
+        (
+            "target_encoder",
+            {"module.backbone.patch_embed.proj.weight": torch.zeros(24, 3, 2, 8, 5)},
+            "patch_embed.proj.weight has shape [24, 3, 2, 8, 5], not [24, 3, tubelet, patch, patch]",
+        ),
+    ],
+)
+def test_what_no_trainer_writes_is_named(
+    entry: str, change: dict[Any, Any], complaint: str, path: Path, content: dict[str, Any]
+) -> None:
+    content[entry] |= change
+    with pytest.raises(UserError) as error:
+        read(path, content)
+    assert complaint in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("heads", [5, 8, 0, -2])
+def test_heads_that_can_not_share_the_width_are_refused(heads: int, path: Path, content: dict[str, Any]) -> None:
+    torch.save(content, path)
+    with pytest.raises(UserError, match=f"{heads} heads can't share a width of 24"):
+        read_official(path, Unwritten(32, 4, heads, 2), ignore=["opt", "scaler"])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"tiled_rope": False}, {"rope_side": 16}, {"image_patches": True}, {"tiled_rope": False, "levels": (1, 3)}],
+)
+def test_what_an_official_file_can_not_say_is_not_written(options: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="an official file can't hold this model"):
+        save_official(tmp_path / "x.pt", make_encoder(**options), None)
+    with pytest.raises(UserError, match="the predictor has shortcuts"):
+        save_official(tmp_path / "x.pt", make_encoder(), ActionPredictor(24, (4, 4), 7, 7, 16, 2, 2))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_distillate_is_read_by_its_average_and_2_ac_by_its_encoder(path: Path, content: dict[str, Any]) -> None:
+    content["ema_encoder"] = {name: tensor + 2 for name, tensor in content["encoder"].items()}
+    assert torch.equal(read(path, content).encoder.norm.bias, content["ema_encoder"]["module.backbone.norm.bias"])
+    content["predictor"]["module.backbone.action_encoder.weight"] = torch.zeros(1)
+    encoder = read(path, content, ignore=["opt", "scaler", "predictor"]).encoder
+    assert torch.equal(encoder.norm.bias, content["encoder"]["module.backbone.norm.bias"])
+
+
 def test_heads_of_an_unknown_width_must_be_said(path: Path, content: dict[str, Any]) -> None:
     torch.save(content, path)
     with pytest.raises(UserError, match="no released size has the width 24, so its heads must be said"):
@@ -250,7 +309,11 @@ def test_the_action_predictor_of_2_ac_returns_bit_for_bit(tmp_path: Path) -> Non
     assert same(read, predictor) and not read.shortcuts
     names = open_official(tmp_path / "ac.pt").networks["predictor"]
     assert {"action_encoder.weight", "state_encoder.weight", "extrinsics_encoder.weight"} <= set(names)
-    assert read_official(tmp_path / "ac.pt", UNWRITTEN).predictor is None
+    with pytest.raises(UserError, match="holds the predictor of V-JEPA 2-AC"):
+        read_official(tmp_path / "ac.pt", UNWRITTEN)
+    assert read_official(tmp_path / "ac.pt", UNWRITTEN, ignore=["predictor"]).predictor is None
+    latents, actions, states = torch.randn(1, 2, 16, 24), torch.randn(1, 2, 7), torch.randn(1, 2, 7)
+    assert torch.equal(read(latents, actions, states), predictor(latents, actions, states))
 
 
 def test_what_we_write_has_the_names_that_the_official_loaders_strip(tmp_path: Path) -> None:

@@ -197,12 +197,15 @@ def test_an_official_probe_loads_and_a_wrong_tensor_is_named(tmp_path: Path) -> 
             name = name.replace(ours, theirs)
         state["module." + (name if name.startswith("linear.") else f"pooler.{name}")] = tensor
     torch.save({"classifiers": [state], "epoch": 20}, tmp_path / "probe.pt")
-    read = read_official_probe(tmp_path / "probe.pt", encoder)
-    assert all(torch.equal(tensor, read.state_dict()[name]) for name, tensor in probe.state_dict().items())
+    read = read_official_probe(tmp_path / "probe.pt", encoder, heads=2)
+    tokens = torch.randn(2, 9, 24)
+    assert torch.equal(read(tokens), probe(tokens))
 
     state["module.pooler.blocks.1.attn.qkw.weight"] = state.pop("module.pooler.blocks.1.attn.qkv.weight")
     torch.save({"classifiers": [state]}, tmp_path / "probe.pt")
     with pytest.raises(UserError, match=r"attn\.qkv\.weight is missing; pooler\.blocks\.1\.attn\.qkw\.weight is unex"):
+        read_official_probe(tmp_path / "probe.pt", encoder, heads=2)
+    with pytest.raises(UserError, match="16 heads can't share the encoder's width of 24"):
         read_official_probe(tmp_path / "probe.pt", encoder)
 
 

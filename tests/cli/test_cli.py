@@ -18,7 +18,7 @@ from vjepa.imaging import square_resize
 from vjepa.nn.encoder import VisionTransformer, normalise_pixels
 from vjepa.nn.predictor import Predictor
 
-OFFICIAL = ["--heads", "2", "--predictor-heads", "2", "--image-size", "32", "--frames", "4"]
+OFFICIAL = ["--heads", "2", "--predictor-heads", "2", "--mask-tokens", "1", "--image-size", "32", "--frames", "4"]
 
 
 @pytest.fixture
@@ -82,6 +82,7 @@ def test_mistakes_are_one_line(folder: Path, tmp_path: Path) -> None:
         (["inspect", str(tmp_path / "none.pt")], "none.pt"),
         (["convert", str(tmp_path / "none"), str(tmp_path / "x")], "does not exist"),
         (["convert", str(folder), str(folder)], "is there already"),
+        (["convert", str(folder), str(tmp_path / "y"), "--heads", "2"], "options for official files are of no use"),
     ):
         with pytest.raises(SystemExit) as stopped:
             main(["checkpoint", *arguments])

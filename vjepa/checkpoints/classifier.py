@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 from torch import Tensor
@@ -23,7 +22,7 @@ from vjepa.checkpoints.encoder import (
 )
 from vjepa.checkpoints.folder import read_folder, write_folder
 from vjepa.checkpoints.matching import require_match
-from vjepa.checkpoints.official import block_count, without_prefix
+from vjepa.checkpoints.official import block_count, load_plain, without_prefixes
 from vjepa.checkpoints.transformers_names import ENCODER, PREDICTOR, to_transformers
 from vjepa.errors import UserError
 from vjepa.files import atomic_directory, write_json
@@ -32,6 +31,8 @@ from vjepa.nn.encoder import VisionTransformer
 from vjepa.nn.predictor import Predictor
 
 INNER = "vjepa2."
+PROBE_HEADS = 16
+"""Heads of every official probe, whatever the encoder."""
 THEIRS = [
     (r"^query_tokens$", "pooler.query_tokens"),
     (r"^blocks\.(\d+)\.norm(\d)\.", r"pooler.self_attention_layers.\1.layer_norm\2."),
@@ -94,8 +95,11 @@ def save_classifier(path: Path, model: PretrainedEncoder, probe: AttentiveProbe,
         labels: names of the classes, in the order of the outputs.
 
     Raises:
-        UserError: `transformers` can't follow the probe or the encoder.
+        UserError: `transformers` can't follow the probe or the encoder, or the labels are not one a class.
     """
+    classes = probe.linear.out_features
+    if len(set(labels)) != classes:
+        raise UserError(f"{classes} classes need as many different labels, not {len(set(labels))}")
     encoder = model.encoder
     config = encoder_config(encoder, model.frames)
     if config["model_type"] != "vjepa2":
@@ -125,30 +129,34 @@ def load_classifier(path: Path) -> tuple[PretrainedEncoder, AttentiveProbe, list
     """
     model = load_pretrained(path, INNER)
     config, tensors = read_folder(path)
-    labels = config.get("id2label", {})
-    encoder = model.encoder
-    depth = config.get("num_pooler_layers", 3) + 1
-    probe = AttentiveProbe(None, encoder.width, encoder.heads, depth, len(labels))
     own = {name: tensor for name, tensor in tensors.items() if not name.startswith(INNER)}
+    classes = len(own["classifier.bias"]) if "classifier.bias" in own else 1
+    layers, named = config.get("num_pooler_layers", 3), config.get("id2label") or {}
+    if type(layers) is not int or layers < 0:
+        raise UserError(f"{path / 'config.json'}: num_pooler_layers is {layers!r}, no number of layers")
+    if not isinstance(named, dict) or not set(named) <= {str(i) for i in range(classes)}:
+        raise UserError(f"{path / 'config.json'}: id2label does not name {classes} classes from 0 on")
+    probe = AttentiveProbe(None, model.encoder.width, model.encoder.heads, layers + 1, classes)
     give(probe, own, THEIRS, f"{path} does not fit its config.json")
-    return model, probe, [labels[str(i)] for i in range(len(labels))]
+    return model, probe, [str(named.get(str(i), f"LABEL_{i}")) for i in range(classes)]
 
 
-def read_official_probe(path: Path, encoder: VisionTransformer) -> AttentiveProbe:
-    """A probe of the official `evals/*.pt`, which belongs to an encoder of this width.
+def read_official_probe(path: Path, encoder: VisionTransformer, heads: int = PROBE_HEADS) -> AttentiveProbe:
+    """A probe with one query of the official `evals/*.pt`, which belongs to an encoder of this width.
+
+    Its norms were trained with an epsilon of 1e-5 and have 1e-6 here, as in `transformers`' port.
 
     Raises:
         UserError: the file can't be read, is refused, or is not one probe of this width; all differences are named.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        (state,) = content["classifiers"]
-    except UnpicklingError as error:
-        raise UserError(f"{path} is refused: it holds more than tensors and plain values") from error
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is no file of one probe: {error}") from error
-    theirs = {without_prefix(name): tensor for name, tensor in state.items()}
-    classes = theirs["linear.weight"].shape[0] if "linear.weight" in theirs else 1
+    content = load_plain(path)
+    probes = content.get("classifiers") if isinstance(content, dict) else None
+    if not isinstance(probes, list) or len(probes) != 1 or not isinstance(probes[0], dict):
+        raise UserError(f"{path} is no file of one probe")
+    theirs = without_prefixes(probes[0], str(path))
+    classes = len(theirs["linear.bias"]) if "linear.bias" in theirs else 1
     depth = block_count(theirs, r"pooler\.blocks") + 1
-    probe = AttentiveProbe(None, encoder.width, encoder.heads, depth, classes)
+    if encoder.width % heads:
+        raise UserError(f"{path}: {heads} heads can't share the encoder's width of {encoder.width}")
+    probe = AttentiveProbe(None, encoder.width, heads, depth, classes)
     return give(probe, theirs, OFFICIAL, str(path))

@@ -2,13 +2,15 @@
 
 Such a file has no configuration: sizes are read off the tensors, the family (2, 2.1 or 2-AC) off their names. Heads and
 image size can't be: heads follow from the width where it is one of the released sizes (`vjepa.nn.sizes`), the image
-size must be said where it is not 256. The position encoding goes with the family: tiled angles in 2 and 2-AC, each
-angle twice on a stretched grid in 2.1.
+size must be said where it is not the family's (256, and 384 in 2.1). The position encoding goes with the family: tiled
+angles in 2 and 2-AC, each angle twice on a stretched grid in 2.1; what no family has can't be written.
 """
 
 from __future__ import annotations
 
+import math
 import re
+import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,10 +28,19 @@ from vjepa.files import write_with
 from vjepa.nn.action_predictor import ActionPredictor
 from vjepa.nn.encoder import VisionTransformer
 from vjepa.nn.predictor import Predictor
-from vjepa.nn.sizes import AC_HEADS, AC_WIDTH, PREDICTOR_HEADS, PREDICTOR_WIDTH, ROPE_SIDE, SIZES, supervised_levels
+from vjepa.nn.sizes import (
+    AC_HEADS,
+    AC_WIDTH,
+    PREDICTOR_HEADS,
+    PREDICTOR_WIDTH,
+    RELEASED_MASK_TOKENS,
+    ROPE_SIDE,
+    SIZES,
+    supervised_levels,
+)
 
-ENCODERS = ("target_encoder", "ema_encoder", "encoder")
-"""Entries that hold an encoder, the one to be preferred first: probes read the teacher."""
+ENCODERS = ("ema_encoder", "target_encoder", "encoder")
+"""Entries that hold an encoder, the one to be preferred first: a distillate's average, the teacher, the student."""
 PREDICTOR = "predictor"
 PREFIXES = ("module.", "backbone.")
 NO_LONGER_USED = ("pos_embed", "predictor_pos_embed")
@@ -41,16 +52,18 @@ class Unwritten:
     """What no tensor says.
 
     Attributes:
-        image_size: pixels on each side that the encoder is meant for.
+        image_size: pixels on each side that the encoder is meant for; None: 256, and 384 in 2.1.
         frames: length of the clips that it was trained on.
         heads: attention heads of the encoder; None: those of the released size of its width.
         predictor_heads: likewise.
+        mask_tokens: of the predictor; None: as many as are released, 10, and 8 in 2.1.
     """
 
-    image_size: int = 256
+    image_size: int | None = None
     frames: int = 64
     heads: int | None = None
     predictor_heads: int | None = None
+    mask_tokens: int | None = None
 
 
 @dataclass
@@ -74,21 +87,13 @@ def open_official(path: Path) -> OfficialFile:
     Raises:
         UserError: it can't be read, holds anything else than tensors and plain values, or no network.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except UnpicklingError as error:
-        raise UserError(
-            f"{path} is refused: it holds more than tensors and plain values, which could run code "
-            f"({str(error).strip().splitlines()[0]})"
-        ) from error
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
-        raise UserError(f"{path} can't be read as a checkpoint: {str(error).strip().splitlines()[0]}") from error
+    content = load_plain(path)
     if not isinstance(content, dict):
         raise UserError(f"{path} holds a {type(content).__name__}, not the entries of a checkpoint")
     networks, others = {}, {}
     for name, value in content.items():
         if name in (*ENCODERS, PREDICTOR) and isinstance(value, dict):
-            networks[name] = {without_prefix(key): tensor for key, tensor in value.items()}
+            networks[name] = without_prefixes(value, f"{path}: {name}")
         else:
             others[name] = value
     if not networks:
@@ -96,11 +101,48 @@ def open_official(path: Path) -> OfficialFile:
     return OfficialFile(path, networks, others)
 
 
-def without_prefix(name: str) -> str:
-    """A tensor's name without what wrappers put before it, `module.backbone.`."""
-    for prefix in PREFIXES:
-        name = name.removeprefix(prefix)
-    return name
+def load_plain(path: Path) -> Any:
+    """What a `.pt` file holds, if that is tensors and plain values.
+
+    Raises:
+        UserError: it holds anything else, or can't be read.
+    """
+    try:
+        zipped = zipfile.is_zipfile(path)  # older files are not, and can't be mapped into memory
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+    except UnpicklingError as error:
+        if zipped:
+            raise UserError(
+                f"{path} is refused: it holds more than tensors and plain values, which could run code "
+                f"({first_line(error)})"
+            ) from error
+        raise UserError(f"{path} is no checkpoint, or holds more than tensors and plain values") from error
+    except Exception as error:  # a damaged file may raise anything: nothing of ours runs in here
+        raise UserError(f"{path} can't be read as a checkpoint: {first_line(error)}") from error
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, or its kind where it has none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def without_prefixes(state: Mapping[Any, Any], where: str) -> dict[str, Tensor]:
+    """A network's tensors without what wrappers put before their names, `module.backbone.`.
+
+    Raises:
+        UserError: something is no named tensor, or two names are then the same.
+    """
+    tensors: dict[str, Tensor] = {}
+    for key, tensor in state.items():
+        if not isinstance(key, str) or not isinstance(tensor, Tensor):
+            raise UserError(f"{where}: {key!r} is a {type(tensor).__name__}, no named tensor")
+        name = key
+        for prefix in PREFIXES:
+            name = name.removeprefix(prefix)
+        if name in tensors:
+            raise UserError(f"{where}: two tensors are named {name}, with and without a prefix")
+        tensors[name] = tensor
+    return tensors
 
 
 def read_official(
@@ -111,21 +153,24 @@ def read_official(
     Args:
         path: the file.
         unwritten: what the file can't say.
-        entry: which encoder, one of `ENCODERS`; None: the first of them that is there.
-        ignore: entries (`opt`) and tensors (`predictor.mask_tokens.*`) that may be left over, `*` for anything.
+        entry: which encoder, one of `ENCODERS`; None: see `chosen_entry`.
+        ignore: entries (`opt`, `predictor`) and tensors (`target_encoder.extra.*`) to go without, `*` for anything.
 
     Raises:
         UserError: as `open_official`; or tensors or entries are missing, unexpected or of another shape, which names
-            all of them; or heads must be said.
+            all of them; or heads must be said; or the predictor is that of V-JEPA 2-AC (`read_action_predictor`).
     """
     file = open_official(path)
     require_no_others(file, ignore)
-    name = entry or next((name for name in ENCODERS if name in file.networks), None)
-    if name not in file.networks:
-        raise UserError(f"{path} has no {name or 'encoder'}, only {', '.join(file.networks)}")
+    name = chosen_entry(file, entry)
     encoder = load_exactly(encoder_like(file.networks[name], unwritten, path), file, name, ignore)
     predictor = None
-    if PREDICTOR in file.networks and not is_action_predictor(file.networks[PREDICTOR]):
+    if PREDICTOR in file.networks and not ignored(PREDICTOR, ignore):
+        if is_action_predictor(file.networks[PREDICTOR]):
+            raise UserError(
+                f"{path} holds the predictor of V-JEPA 2-AC, which belongs to no pretraining: "
+                "name predictor as ignored to go without"
+            )
         predictor = load_exactly(
             predictor_like(file.networks[PREDICTOR], encoder, unwritten, path), file, PREDICTOR, ignore
         )
@@ -144,9 +189,23 @@ def read_action_predictor(
     return load_exactly(action_predictor_like(tensors, grid, heads, path), file, PREDICTOR, ignore)
 
 
+def chosen_entry(file: OfficialFile, entry: str | None) -> str:
+    """The entry of the encoder: the one asked for, else that which the released files of the family are read by.
+
+    Raises:
+        UserError: it is not there.
+    """
+    action = is_action_predictor(file.networks.get(PREDICTOR, {}))
+    name = entry or next((name for name in (ENCODERS[::-1] if action else ENCODERS) if name in file.networks), None)
+    if name not in file.networks:
+        raise UserError(f"{file.path} has no {name or 'encoder'}, only {', '.join(file.networks)}")
+    return name
+
+
 def require_no_others(file: OfficialFile, ignore: Sequence[str]) -> None:
-    """Refuse entries that hold tensors, such as an optimizer's state, unless they are named as ignored."""
-    left = [name for name, value in file.others.items() if isinstance(value, dict) and not ignored(name, ignore)]
+    """Refuse entries that are more than a number or a text, such as an optimizer's state, unless they are ignored."""
+    plain = (int, float, str, type(None))
+    left = [str(k) for k, v in file.others.items() if not isinstance(v, plain) and not ignored(str(k), ignore)]
     if left:
         raise UserError(
             f"{file.path} also holds {', '.join(left)}, which no network takes: name them as ignored to go without"
@@ -188,13 +247,41 @@ def save_official(path: Path, encoder: VisionTransformer, predictor: Predictor |
     """Write a file that the official loaders take, whichever entry they look for.
 
     Raises:
-        UserError: the file can't be written.
+        UserError: the file can't be written, or would come back as another network, since nothing in it says otherwise.
     """
+    require_family(encoder, predictor)
     state = wrapped(encoder)
     content: dict[str, Any] = {name: state for name in ENCODERS}  # one storage: the file holds it once
     if predictor is not None:
         content[PREDICTOR] = wrapped(predictor)
-    write_with(path, lambda temporary: torch.save(content, temporary))
+    try:
+        write_with(path, lambda temporary: torch.save(content, temporary))
+    except RuntimeError as error:  # how torch reports a disk that is full
+        raise UserError(f"can't write {path}: disk full? ({first_line(error)})") from error
+
+
+def require_family(encoder: VisionTransformer, predictor: Predictor | ActionPredictor | None) -> None:
+    """Refuse networks that are of no family: official files can't say how they differ.
+
+    Raises:
+        UserError: naming the difference.
+    """
+    later = bool(encoder.levels)
+    wanted = {
+        "tiled_rope": not later,
+        "rope_side": ROPE_SIDE if later else None,
+        "levels": supervised_levels(encoder.depth, len(encoder.levels)) if later else (),
+        "image_patches": later,
+    }
+    wrong = [
+        f"the encoder's {k} is {getattr(encoder, k)}, not {v}" for k, v in wanted.items() if getattr(encoder, k) != v
+    ]
+    if isinstance(predictor, Predictor) and predictor.tiled_rope != encoder.tiled_rope:
+        wrong.append(f"the predictor's tiled_rope is {predictor.tiled_rope} and the encoder's is not")
+    if isinstance(predictor, ActionPredictor) and predictor.shortcuts:
+        wrong.append("the predictor has shortcuts")
+    if wrong:
+        raise UserError(f"an official file can't hold this model: {'; '.join(wrong)}")
 
 
 def wrapped(network: nn.Module) -> dict[str, Tensor]:
@@ -212,21 +299,26 @@ def encoder_like(tensors: Mapping[str, Tensor], unwritten: Unwritten, path: Path
     where = f"{path}: encoder"
     width = common_size(tensors, r"blocks\.\d+\.norm\d\.weight", 0, where)
     kernel = tensors.get("patch_embed.proj.weight")
-    if kernel is None or kernel.ndim != 5:
-        raise UserError(
-            f"{where}: patch_embed.proj.weight {'is missing' if kernel is None else 'has not 5 dimensions'}"
-        )
+    if kernel is None:
+        raise UserError(f"{where}: patch_embed.proj.weight is missing")
+    shape = list(kernel.shape)
+    if len(shape) != 5 or shape[:2] != [width, 3] or shape[3] != shape[4] or min(shape) < 1:
+        raise UserError(f"{where}: patch_embed.proj.weight has shape {shape}, not [{width}, 3, tubelet, patch, patch]")
     later = any(name.startswith(("norms_block.", "patch_embed_img.")) for name in tensors)
     depth = block_count(tensors, "blocks")
     levels = block_count(tensors, "norms_block")
+    heads = heads_of({size.width: size.heads for size in SIZES.values()}, unwritten.heads, width, "heads", where)
+    image_size = unwritten.image_size or (384 if later else 256)
+    if image_size % shape[4]:
+        raise UserError(f"{where}: an image size of {image_size} is no multiple of its patches' {shape[4]}")
     return VisionTransformer(
-        unwritten.image_size,
-        kernel.shape[-1],
-        kernel.shape[2],
+        image_size,
+        shape[4],
+        shape[2],
         width,
         depth,
-        unwritten.heads or known_heads({size.width: size.heads for size in SIZES.values()}, width, "heads", where),
-        common_size(tensors, r"blocks\.\d+\.mlp\.fc1\.(weight|bias)", 0, where) / width,
+        heads,
+        ratio(common_size(tensors, r"blocks\.\d+\.mlp\.fc1\.(weight|bias)", 0, where), width),
         tiled_rope=not later,
         rope_side=ROPE_SIDE if later else None,
         levels=supervised_levels(depth, levels) if levels else (),
@@ -245,9 +337,9 @@ def predictor_like(
         encoder.width * levels,
         width,
         block_count(tensors, "predictor_blocks"),
-        unwritten.predictor_heads or known_heads({PREDICTOR_WIDTH: PREDICTOR_HEADS}, width, "predictor heads", where),
-        common_size(tensors, r"predictor_blocks\.\d+\.mlp\.fc1\.(weight|bias)", 0, where) / width,
-        block_count(tensors, "mask_tokens"),
+        heads_of({PREDICTOR_WIDTH: PREDICTOR_HEADS}, unwritten.predictor_heads, width, "predictor heads", where),
+        ratio(common_size(tensors, r"predictor_blocks\.\d+\.mlp\.fc1\.(weight|bias)", 0, where), width),
+        unwritten.mask_tokens or RELEASED_MASK_TOKENS["2" if encoder.tiled_rope else "2.1"],
         tiled_rope=encoder.tiled_rope,
         output_width=common_size(tensors, r"predictor_proj(_context)?\.(weight|bias)", 0, where),
         levels=levels,
@@ -270,8 +362,8 @@ def action_predictor_like(
         common_size(tensors, r"state_encoder\.weight", 1, where),
         width,
         block_count(tensors, "predictor_blocks"),
-        heads or known_heads({AC_WIDTH: AC_HEADS}, width, "predictor heads", where),
-        common_size(tensors, r"predictor_blocks\.\d+\.mlp\.fc1\.(weight|bias)", 0, where) / width,
+        heads_of({AC_WIDTH: AC_HEADS}, heads, width, "predictor heads", where),
+        ratio(common_size(tensors, r"predictor_blocks\.\d+\.mlp\.fc1\.(weight|bias)", 0, where), width),
         shortcuts=False,
         extrinsics=common_size(tensors, r"extrinsics_encoder\.weight", 1, where) if extrinsics else 0,
     )
@@ -291,13 +383,25 @@ def common_size(tensors: Mapping[str, Tensor], pattern: str, dimension: int, whe
 
 
 def block_count(tensors: Mapping[str, Tensor], name: str) -> int:
-    """One more than the highest number after `name.`; 0 where there is none."""
+    """How many numbers follow `name.`: one that is out of the row is named later."""
     found = (re.match(rf"{name}\.(\d+)(\.|$)", key) for key in tensors)
-    return max((int(match[1]) + 1 for match in found if match), default=0)
+    return len({match[1] for match in found if match})
 
 
-def known_heads(known: Mapping[int, int], width: int, what: str, where: str) -> int:
-    """Heads of a released size."""
-    if width not in known:
+def ratio(hidden: int, width: int) -> float:
+    """The `mlp_ratio` that gives just this hidden width, which is cut to a whole number there."""
+    return hidden / width if int(width * (hidden / width)) == hidden else math.nextafter(hidden / width, math.inf)
+
+
+def heads_of(known: Mapping[int, int], said: int | None, width: int, what: str, where: str) -> int:
+    """The heads that were said, else those of the released size of this width.
+
+    Raises:
+        UserError: there is none, or the width can't be shared among so many heads.
+    """
+    if said is None and width not in known:
         raise UserError(f"{where}: no released size has the width {width}, so its {what} must be said")
-    return known[width]
+    heads = known[width] if said is None else said
+    if heads < 1 or width % heads or width // heads < 6 or width // heads % 2:
+        raise UserError(f"{where}: {heads} {what} can't share a width of {width}: each needs 6 or more, an even number")
+    return heads

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,9 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from vjepa.checkpoints.classifier import load_classifier
 from vjepa.checkpoints.encoder import PretrainedEncoder, load_pretrained, save_encoder
-from vjepa.checkpoints.folder import read_folder
-from vjepa.checkpoints.official import ENCODERS, Unwritten, open_official, read_official, save_official
+from vjepa.checkpoints.folder import CONFIG, read_folder
+from vjepa.checkpoints.official import ENCODERS, Unwritten, chosen_entry, open_official, read_official, save_official
 from vjepa.errors import UserError
 
 
@@ -36,11 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     """What an official file can't say of itself; `read_models` takes it."""
     group = parser.add_argument_group("official files (they hold no settings)")
-    group.add_argument("--entry", choices=ENCODERS, help="which encoder (default: the first of these that is there)")
-    group.add_argument("--image-size", type=int, default=256, help="pixels on each side (default 256)")
-    group.add_argument("--frames", type=int, default=64, help="frames of its training clips (default 64)")
-    group.add_argument("--heads", type=int, help="attention heads, where the width is of no released size")
-    group.add_argument("--predictor-heads", type=int, help="likewise for the predictor")
+    group.add_argument("--entry", choices=ENCODERS, help="which encoder (default: as the released files are read)")
+    group.add_argument("--image-size", type=positive, help="pixels on each side (default 256; V-JEPA 2.1: 384)")
+    group.add_argument("--frames", type=positive, help="frames of its training clips (default 64)")
+    group.add_argument("--heads", type=positive, help="attention heads (default: those of the released size)")
+    group.add_argument("--predictor-heads", type=positive, help="likewise for the predictor")
+    group.add_argument("--mask-tokens", type=positive, help="likewise, of the predictor (released: 10; V-JEPA 2.1: 8)")
     group.add_argument(
         "--ignore",
         action="append",
@@ -50,18 +53,39 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def positive(text: str) -> int:
+    """A whole number above 0, for argparse."""
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
 def read_models(path: Path, options: argparse.Namespace) -> PretrainedEncoder:
-    """The models of a folder or of an official file.
+    """The models of a folder (an encoder's or a classifier's) or of an official file.
 
     Raises:
-        UserError: they can't be read exactly.
+        UserError: they can't be read exactly, or options for official files were given for a folder.
     """
     if not path.exists():
         raise UserError(f"{path} does not exist")
-    if path.is_dir():
-        return load_pretrained(path)
-    unwritten = Unwritten(options.image_size, options.frames, options.heads, options.predictor_heads)
-    return read_official(path, unwritten, options.entry, options.ignore)
+    said = Unwritten(
+        options.image_size, options.frames or 64, options.heads, options.predictor_heads, options.mask_tokens
+    )
+    if not path.is_dir():
+        return read_official(path, said, options.entry, options.ignore)
+    if said != Unwritten() or options.entry or options.ignore:
+        raise UserError(f"{path} is a folder, whose config.json says it all: options for official files are of no use")
+    return load_classifier(path)[0] if is_classifier(path) else load_pretrained(path)
+
+
+def is_classifier(path: Path) -> bool:
+    """Whether a folder says that it holds a classifier of `transformers`."""
+    try:
+        config = json.loads((path / CONFIG).read_text())
+        return config.get("architectures") == ["VJEPA2ForVideoClassification"]
+    except (OSError, ValueError, AttributeError):
+        return False  # what is wrong with it is named by the one who reads it
 
 
 def run_convert(options: argparse.Namespace) -> None:
@@ -73,13 +97,18 @@ def run_convert(options: argparse.Namespace) -> None:
         save_official(options.target, models.encoder, models.predictor)
     else:
         save_encoder(options.target, models.encoder, models.predictor, models.frames)
-    what = "encoder and predictor" if models.predictor else "encoder (there is no pretraining predictor)"
-    Console(soft_wrap=True).print(f"wrote {what} of {options.source} to {options.target}")
+    encoder = models.encoder
+    what = "encoder and predictor" if models.predictor else "encoder, without a pretraining predictor,"
+    entry = "" if options.source.is_dir() else f" ({chosen_entry(open_official(options.source), options.entry)})"
+    Console(soft_wrap=True, markup=False, highlight=False).print(
+        f"wrote {what} of {options.source}{entry} to {options.target}: "
+        f"{encoder.depth} x {encoder.width}, {encoder.heads} heads, {encoder.image_size} px"
+    )
 
 
 def run_inspect(options: argparse.Namespace) -> None:
     """Show what is there, without building anything from it."""
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, markup=False, highlight=False)
     if options.path.is_dir():
         config, tensors = read_folder(options.path)
         console.print(f"{options.path}: a folder of type {config.get('model_type')!r}")
@@ -99,7 +128,7 @@ def run_inspect(options: argparse.Namespace) -> None:
     if options.tensors:
         for name, tensors in networks.items():
             for key, tensor in tensors.items():
-                console.print(f"{name}  {key}  {list(tensor.shape)}", markup=False, highlight=False)
+                console.print(f"{name}  {key}  {list(tensor.shape)}")
 
 
 def grouped(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:

@@ -25,7 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, what in COMMANDS.items():
         command = commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
         if name == chosen:
-            import_module(f"vjepa.cli.{name}").add_arguments(command)
+            try:
+                import_module(f"vjepa.cli.{name}").add_arguments(command)
+            except ModuleNotFoundError as error:
+                sys.exit(f"vjepa {name} needs the package {error.name}: install vjepa with its extra, vjepa[pipeline]")
     options = parser.parse_args(given)
     try:
         options.run(options)

@@ -47,6 +47,16 @@ def supervised_levels(depth: int, count: int) -> tuple[int, ...]:
     return tuple(depth * (i + 1) // count - 1 for i in range(count))
 
 
+def require_known(name: str, version: str) -> None:
+    """Raise ValueError for a size or a version that there is not."""
+    if version not in RELEASED_MASK_TOKENS or name not in SIZES:
+        raise ValueError(
+            f"there is no {name} of V-JEPA {version}: {', '.join(SIZES)}; {', '.join(RELEASED_MASK_TOKENS)}"
+        )
+    if version != "2" and SIZES[name].depth not in LEVELS:
+        raise ValueError(f"V-JEPA {version} has no {name}")
+
+
 def named_encoder(name: str, image_size: int = 256, version: str = "2") -> VisionTransformer:
     """The encoder of a size in `SIZES`, with fresh weights.
 
@@ -55,6 +65,7 @@ def named_encoder(name: str, image_size: int = 256, version: str = "2") -> Visio
         image_size: pixels on each side.
         version: `2` or `2.1`.
     """
+    require_known(name, version)
     size = SIZES[name]
     return VisionTransformer(
         image_size,
@@ -80,6 +91,7 @@ def named_predictor(name: str, version: str = "2", depth: int = 12, teacher: str
         depth: blocks; 24 in the models of 2.1 that are no distillates.
         teacher: size whose last level a distillate of 2.1 predicts; None: it predicts all levels of its own size.
     """
+    require_known(name, version)
     width = SIZES[name].width
     if version == "2":
         return Predictor(width, PREDICTOR_WIDTH, depth, PREDICTOR_HEADS, mask_tokens=RELEASED_MASK_TOKENS[version])
