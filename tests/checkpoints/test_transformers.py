@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,26 @@ def test_their_predictor_gives_the_same_predictions_here(theirs: tuple[VJEPA2Mod
         other = ours.predictor(seen, context, targets, grid_positions(2, 4, 4), mask_token=0)
     torch.testing.assert_close(predicted, output.predictor_output.last_hidden_state, atol=1e-4, rtol=0)
     assert (other - predicted).abs().max() > 1e-2, "transformers takes mask token 1"
+
+
+@pytest.mark.parametrize(("crop", "frames"), [(16, 2), (24, 8), (48, 4)])
+def test_other_square_crops_and_lengths_give_the_same_here(crop: int, frames: int, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    config = copy.deepcopy(CONFIG)
+    config.crop_size, config.frames_per_clip = crop, frames
+    model = randomised(VJEPA2Model(config))
+    model.save_pretrained(tmp_path / "theirs")
+    ours = load_pretrained(tmp_path / "theirs")
+    video, side = torch.randn(1, 3, frames, crop, crop), crop // 8
+    count = frames // 2 * side**2
+    ids = torch.randperm(count).unsqueeze(0)
+    context, targets = ids[:, : count // 3].sort(1).values, ids[:, count // 3 :].sort(1).values
+    with torch.no_grad():
+        output = model(video.transpose(1, 2), context_mask=[context], target_mask=[targets])
+        seen = gather_tokens(output.last_hidden_state, context)
+        predicted = ours.predictor(seen, context, targets, grid_positions(frames // 2, side, side), mask_token=1)
+        torch.testing.assert_close(ours.encoder(video), output.last_hidden_state, atol=1e-4, rtol=0)
+    torch.testing.assert_close(predicted, output.predictor_output.last_hidden_state, atol=1e-4, rtol=0)
 
 
 def test_theirs_to_ours_and_back_is_bit_for_bit(theirs: tuple[VJEPA2Model, Path], tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from vjepa.config import EncoderConfig, MaskConfig, PretrainConfig
 from vjepa.data.episode import Episode
 from vjepa.nn.encoder import VisionTransformer
 from vjepa.nn.predictor import Predictor
-from vjepa.nn.rope import grid_positions
+from vjepa.nn.rope import grid_positions, rope_tables
 from vjepa.pretraining.loss import effective_rank, feature_deviation, jepa_loss, target_features
 from vjepa.pretraining.pretrain import Pretraining
 
@@ -135,6 +135,42 @@ def test_the_context_is_in_other_light_and_the_targets_are_not(training):
     assert torch.equal(target, plain)
     spread = seen.std((1, 2, 3, 4)) / target.std((1, 2, 3, 4))
     assert spread.max() < 1.02 and spread.min() < 0.9
+
+
+def dense(block, x, cos, sin):
+    """A block with attention written out over all of the tokens that are given."""
+    heads = block.attn.heads
+    q, k, v = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in block.attn.qkv(block.norm1(x)).chunk(3, -1))
+    swap = torch.arange(q.shape[-1]).reshape(-1, 2).flip(1).flatten()
+    q, k = (part * cos.unsqueeze(1) + part[..., swap] * sin.unsqueeze(1) for part in (q, k))
+    weights = torch.softmax(q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5, dim=-1)
+    x = x + block.attn.proj((weights @ v).transpose(1, 2).flatten(2))
+    return x + block.mlp(block.norm2(x))
+
+
+def test_a_steps_gradients_equal_those_of_dense_attention_over_the_kept_tokens(parts):
+    encoder, target, predictor, video, masks = parts
+    torch.nn.init.normal_(predictor.mask_tokens, std=0.5)
+    learned = [*encoder.parameters(), *predictor.parameters()]
+    fast = torch.autograd.grad(jepa_loss(encoder, target, predictor, video, masks)[0], learned)
+
+    positions, losses = grid_positions(2, 4, 4), []
+    for context, hidden in masks:
+        every = encoder.patch_embed(video)
+        x = torch.stack([tokens[ids] for tokens, ids in zip(every, context, strict=True)])
+        for block in encoder.blocks:
+            x = dense(block, x, *rope_tables(positions[context], 12))
+        tokens = predictor.mask_tokens[0].expand(*hidden.shape, -1)
+        x = torch.cat([predictor.predictor_embed(encoder.norm(x)), tokens], dim=1)
+        for block in predictor.predictor_blocks:
+            x = dense(block, x, *rope_tables(positions[torch.cat([context, hidden], 1)], 8))
+        predicted = predictor.predictor_proj(predictor.predictor_norm(x))[:, context.shape[1] :]
+        features = target_features(target, video)
+        wanted = torch.stack([clip[ids] for clip, ids in zip(features, hidden, strict=True)])
+        losses.append((predicted - wanted).abs().mean())
+    slow = torch.autograd.grad(torch.stack(losses).mean(), learned)
+    for mine, reference in zip(fast, slow, strict=True):
+        torch.testing.assert_close(mine, reference, atol=1e-6, rtol=1e-3)
 
 
 def test_targets_come_from_the_target_encoders_own_clips(parts):
