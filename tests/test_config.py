@@ -5,7 +5,10 @@ import pytest
 from vjepa.config import EncoderConfig, PretrainConfig, read_config
 from vjepa.errors import UserError
 
-GOOD = {"image_size": 64, "patch": 8, "tubelet": 2, "width": 128, "depth": 4, "heads": 4, "mlp_ratio": 4.0}
+GOOD = {
+    "image_size": 64, "patch": 8, "tubelet": 2, "width": 128, "depth": 4, "heads": 4, "mlp_ratio": 4.0,
+    "tiled_rope": True, "levels": [1, 3], "image_patches": False,
+}  # fmt: skip
 
 
 def test_good_values_become_the_dataclass():

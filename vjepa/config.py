@@ -157,10 +157,16 @@ class EncoderConfig:
     depth: int
     heads: int
     mlp_ratio: float
+    tiled_rope: bool  # the position encoding of V-JEPA 2's released weights; false: each angle twice, as in 2.1
+    levels: list[int]  # V-JEPA 2.1's deep supervision: blocks, from 0, that are predicted; empty: the last one alone
+    image_patches: bool  # V-JEPA 2.1's modalities: images have patches of their own and are told from clips
 
     def __post_init__(self) -> None:
         require(self.image_size % self.patch == 0, f"image_size {self.image_size} is no multiple of patch {self.patch}")
         require(self.width % self.heads == 0, f"width {self.width} is no multiple of heads {self.heads}")
+        fits = self.levels == sorted(set(self.levels)) and all(0 <= level < self.depth for level in self.levels)
+        ends = not self.levels or self.levels[-1] == self.depth - 1
+        require(fits and ends, f"levels {self.levels} must ascend and end with the last block, {self.depth - 1}")
 
 
 @dataclass
@@ -184,7 +190,8 @@ class PretrainConfig:
 
     frames: int  # frames in a clip
     stride: int  # sampled frames between two frames of a clip
-    still_share: float  # share of steps on single frames shown as still clips: how the world model will see frames
+    # share of steps on single frames, as the world model will see them: still clips, or images with image_patches
+    still_share: float
     # The context encoder is shown clips in other light, at a share of their contrast from this to 1, the target encoder
     # in plain light; 1: both in plain light.
     dimmest: float
@@ -201,6 +208,7 @@ class PretrainConfig:
     predictor_heads: int
     masks: list[MaskConfig]
     context_weight: float  # of V-JEPA 2.1's dense context loss; 0 leaves it out, as V-JEPA 2 does
+    context_head: bool  # whether the context's tokens have a read-out of their own there, as in V-JEPA 2.1
     log_every: int
     checkpoint_every: int
 

@@ -134,11 +134,18 @@ def shards(theirs: tuple[VJEPA2Model, Path], tmp_path: Path) -> Path:
     return tmp_path / "shards"
 
 
-def test_a_shard_that_leads_out_of_the_folder_is_refused(shards: Path) -> None:
+@pytest.mark.parametrize("name", ["../model.safetensors", "..", "", "C:x.safetensors", 7, None, ["a"], "index.json"])
+def test_a_shard_that_is_no_file_of_the_folder_is_refused(name: Any, shards: Path) -> None:
     index = json.loads((shards / "model.safetensors.index.json").read_text())
-    index["weight_map"] = {name: "../" + file for name, file in index["weight_map"].items()}
+    index["weight_map"][next(iter(index["weight_map"]))] = name
     (shards / "model.safetensors.index.json").write_text(json.dumps(index))
-    with pytest.raises(UserError, match="leads out of the folder"):
+    with pytest.raises(UserError, match=r"which is no \.safetensors file in the folder"):
+        load_pretrained(shards)
+
+
+def test_an_index_without_end_is_one_clear_line(shards: Path) -> None:
+    (shards / "model.safetensors.index.json").write_text('{"weight_map":' + "[" * 100_000)
+    with pytest.raises(UserError, match="can't be read"):
         load_pretrained(shards)
 
 
@@ -164,6 +171,56 @@ def test_a_setting_that_can_not_be_followed_is_named(name: str, value: Any, thei
     config = json.loads((theirs[1] / "config.json").read_text()) | {name: value}
     (theirs[1] / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match=f"{name} is {value!r}, but only"):
+        load_pretrained(theirs[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("hidden_size", 0),
+        ("hidden_size", -8),
+        ("hidden_size", "72"),
+        ("hidden_size", 10**12),
+        ("num_attention_heads", 5),
+        ("num_attention_heads", 36),
+        ("mlp_ratio", float("inf")),
+        ("frames_per_clip", "4"),
+        ("frames_per_clip", None),
+        ("patch_size", True),
+        ("crop_size", 33),
+        ("tiled_rope", "false"),
+        ("levels", "2"),
+        ("levels", [2, 1]),
+        ("pred_hidden_size", 0),
+        ("pred_num_mask_tokens", -1),
+        ("pred_levels", 2.5),
+    ],
+)
+def test_a_setting_that_describes_no_network_is_one_clear_line(
+    name: str, value: Any, theirs: tuple[VJEPA2Model, Path]
+) -> None:
+    path = theirs[1] / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+    with pytest.raises(UserError, match=r"config\.json") as error:
+        load_pretrained(theirs[1])
+    assert "\n" not in str(error.value)
+
+
+def test_a_tensor_that_is_named_as_ignored_may_be_left_over(theirs: tuple[VJEPA2Model, Path]) -> None:
+    tensors = load_file(theirs[1] / "model.safetensors") | {"encoder.extra.weight": torch.zeros(1)}
+    save_file(tensors, theirs[1] / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"encoder\.extra\.weight is unexpected"):
+        load_pretrained(theirs[1])
+    assert load_pretrained(theirs[1], ["encoder.extra.*"]).predictor is not None
+    assert load_pretrained(theirs[1], ["encoder.extra.*", "predictor.*"]).predictor is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.int32, torch.bool])
+def test_tensors_that_are_no_weights_are_named(dtype: torch.dtype, theirs: tuple[VJEPA2Model, Path]) -> None:
+    tensors = load_file(theirs[1] / "model.safetensors")
+    tensors["encoder.layernorm.bias"] = tensors["encoder.layernorm.bias"].to(dtype)
+    save_file(tensors, theirs[1] / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"encoder\.layernorm\.bias holds \w+, no weights"):
         load_pretrained(theirs[1])
 
 
@@ -207,7 +264,7 @@ def test_their_classifier_gives_the_same_answers_here_and_back(tmp_path: Path) -
 def test_an_official_probe_loads_and_a_wrong_tensor_is_named(tmp_path: Path) -> None:
     torch.manual_seed(0)
     encoder = VisionTransformer(16, 8, 2, 24, 1, 2, 2.0)
-    probe = randomised(AttentiveProbe(None, 24, heads=2, depth=3, outputs=7))
+    probe = randomised(AttentiveProbe(None, 24, heads=2, depth=3, outputs=7, norm_eps=1e-5))
     inner = {
         "cross_attention_block.q.": "cross_attention_block.xattn.q.",
         "cross_attention_block.kv.": "cross_attention_block.xattn.kv.",
@@ -221,6 +278,10 @@ def test_an_official_probe_loads_and_a_wrong_tensor_is_named(tmp_path: Path) -> 
     read = read_official_probe(tmp_path / "probe.pt", encoder, heads=2)
     tokens = torch.randn(2, 9, 24)
     assert torch.equal(read(tokens), probe(tokens))
+    norms = [module for module in read.modules() if isinstance(module, nn.LayerNorm)]
+    assert len(norms) == 6 and all(norm.eps == 1e-5 for norm in norms)
+    with pytest.raises(UserError, match="a norm epsilon of 1e-06, not 1e-05"):
+        save_classifier(tmp_path / "x", PretrainedEncoder(encoder, None, 2), read, [f"{i}" for i in range(7)])
 
     state["module.pooler.blocks.1.attn.qkw.weight"] = state.pop("module.pooler.blocks.1.attn.qkv.weight")
     torch.save({"classifiers": [state]}, tmp_path / "probe.pt")

@@ -1,6 +1,7 @@
 """The objective is the paper's: L1 on masked tokens, to a teacher that no gradient reaches and that follows slowly."""
 
 import copy
+import math
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from vjepa.pretraining.loss import effective_rank, feature_deviation, jepa_loss,
 from vjepa.pretraining.pretrain import Pretraining
 
 SHAPE = dict(image_size=16, patch=4, tubelet=2, width=24, depth=2, heads=2, mlp_ratio=2.0)
+V_JEPA_2 = dict(tiled_rope=True, levels=[], image_patches=False)
+V_JEPA_2_1 = dict(tiled_rope=False, levels=[0, 1], image_patches=True)
 
 
 @pytest.fixture
@@ -63,6 +66,37 @@ def test_the_context_loss_weighs_visible_tokens_by_their_distance_from_the_mask(
     assert dense > plain
 
 
+def test_deep_supervision_normalises_each_level_for_itself_and_predicts_all_of_them():
+    torch.manual_seed(0)
+    encoder, target = (VisionTransformer(**SHAPE, levels=[0, 1], tiled_rope=False) for _ in range(2))
+    predictor = Predictor(48, 16, 1, 2, levels=2, context_head=True, tiled_rope=False)
+    video, ids = torch.randn(2, 3, 4, 16, 16), torch.stack([torch.randperm(32) for _ in range(2)])
+    context, targets = ids[:, :10], ids[:, 10:25]
+    loss, monitored = jepa_loss(encoder, target, predictor, video, [(context, targets)])
+
+    first, last = (norm(x) for norm, x in zip(target.norms_block, target._run(video, None, (0, 1)), strict=True))
+    wanted = torch.cat([torch.nn.functional.layer_norm(x, [24]) for x in (first, last)], dim=-1)
+    guess = predictor(encoder.forward_levels(video, context), context, targets, grid_positions(2, 4, 4))
+    hidden = torch.stack([clip[i] for clip, i in zip(wanted, targets, strict=True)])
+    assert torch.allclose(loss, (guess - hidden).abs().mean(), atol=1e-6)
+    assert torch.allclose(monitored, wanted[..., 24:], atol=1e-6), "the monitors watch what the encoder gives"
+
+
+@pytest.mark.parametrize(
+    ("shape", "tokens"), [((3, 16, 24), (2, 4, 6)), ((1, 16, 16), (1, 4, 4)), ((5, 8, 16), (3, 2, 4))]
+)
+def test_the_loss_takes_clips_of_any_length_and_sides(shape, tokens):
+    torch.manual_seed(0)
+    encoder, target = (VisionTransformer(**SHAPE) for _ in range(2))
+    predictor = Predictor(24, 16, 1, 2)
+    video = torch.randn(1, 3, *shape)
+    ids = torch.randperm(math.prod(tokens)).unsqueeze(0)
+    context, targets = ids[:, :5], ids[:, 5:]
+    loss, features = jepa_loss(encoder, target, predictor, video, [(context, targets)])
+    guess = predictor(encoder(video, context), context, targets, grid_positions(*tokens))
+    assert torch.allclose(loss, (guess - features[:, targets[0]]).abs().mean(), atol=1e-6)
+
+
 def test_no_gradient_reaches_the_targets_even_of_a_trainable_encoder(parts):
     encoder, _, _, video, _ = parts
     assert all(p.requires_grad for p in encoder.parameters())
@@ -80,7 +114,7 @@ def training(tmp_path):
     return make_training(tmp_path)
 
 
-def make_training(folder):
+def make_training(folder, switches=V_JEPA_2):
     rng = np.random.default_rng(0)
     episodes = [
         Episode(f"t-{i}", "t", rng.integers(0, 256, (9, 16, 16, 3), np.uint8), np.arange(9) / 8, np.zeros((9, 7), "f4"))
@@ -90,9 +124,9 @@ def make_training(folder):
         frames=4, stride=2, still_share=0.5, dimmest=1.0, batch_size=4, steps=6, warmup=1, cooldown=2,
         learning_rate=1e-2, final_learning_rate=1e-4, weight_decay=0.04, ema=[0.8, 0.9], predictor_width=16,
         predictor_depth=1, predictor_heads=2, masks=[MaskConfig(2, 0.3, [0.75, 1.5])], context_weight=0.5,
-        log_every=1, checkpoint_every=3,
+        context_head=switches["image_patches"], log_every=1, checkpoint_every=3,
     )  # fmt: skip
-    return Pretraining(episodes, EncoderConfig(**SHAPE), config, 0, folder, "data")
+    return Pretraining(episodes, EncoderConfig(**SHAPE, **switches), config, 0, folder, "data")
 
 
 def test_the_target_encoder_is_the_moving_average_of_the_context_encoder(training):
@@ -106,8 +140,9 @@ def test_the_target_encoder_is_the_moving_average_of_the_context_encoder(trainin
     assert any(not torch.equal(old, new) for old, new in moved)
 
 
-def test_a_killed_pretraining_ends_with_the_networks_of_a_straight_one(tmp_path):
-    straight, killed, resumed = (make_training(tmp_path / name) for name in ("straight", "killed", "killed"))
+@pytest.mark.parametrize("switches", [V_JEPA_2, V_JEPA_2_1])
+def test_a_killed_pretraining_ends_with_the_networks_of_a_straight_one(switches, tmp_path):
+    straight, killed, resumed = (make_training(tmp_path / name, switches) for name in ("straight", "killed", "killed"))
     straight.train()
     train_until_killed(killed.run, killed.take_step, killed.after_step, at=4)
     for parameter in resumed.target_encoder.parameters():  # what a resumed run must not keep
@@ -116,6 +151,17 @@ def test_a_killed_pretraining_ends_with_the_networks_of_a_straight_one(tmp_path)
     for name in ("context_encoder", "target_encoder", "predictor"):
         mine, theirs = getattr(resumed, name).state_dict(), getattr(straight, name).state_dict()
         assert [key for key in mine if not torch.equal(mine[key], theirs[key])] == [], name
+
+
+def test_with_modalities_still_steps_are_images(tmp_path):
+    training = make_training(tmp_path, V_JEPA_2_1)
+    training.config.still_share = 0.0
+    clips = training.batch(0)[0]
+    training.config.still_share = 1.0
+    seen, target, [(context, hidden)] = training.batch(0)
+    assert seen.shape == target.shape == (8, 3, 1, 16, 16) and len(context) == len(hidden) == 8
+    assert torch.equal(seen[:, :, 0], clips[:, :, ::2].transpose(1, 2).flatten(0, 1)), "each tubelet's first frame"
+    assert int(context.max()) < 16 and int(hidden.max()) < 16
 
 
 def test_still_steps_show_every_tubelet_one_frame(training):

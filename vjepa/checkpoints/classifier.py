@@ -5,84 +5,54 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from vjepa.checkpoints.encoder import (
-    PROCESSOR,
-    PretrainedEncoder,
-    encoder_config,
-    load_pretrained,
-    predictor_config,
-    processor_config,
-)
+from vjepa.checkpoints.encoder import PretrainedEncoder, give, pretrained_from
 from vjepa.checkpoints.folder import read_folder, write_folder
 from vjepa.checkpoints.matching import require_match
+from vjepa.checkpoints.model_config import BEYOND, CONFIG, PROCESSOR, folder_config, processor_config
+from vjepa.checkpoints.names import Rules, to_theirs
 from vjepa.checkpoints.official import block_count, load_plain, without_prefixes
-from vjepa.checkpoints.transformers_names import ENCODER, PREDICTOR, to_transformers
 from vjepa.errors import UserError
 from vjepa.files import atomic_directory, write_json
 from vjepa.nn.attentive import AttentiveProbe
+from vjepa.nn.blocks import LAYER_NORM_EPS
 from vjepa.nn.encoder import VisionTransformer
 from vjepa.nn.predictor import Predictor
 
 INNER = "vjepa2."
 PROBE_HEADS = 16
 """Heads of every official probe, whatever the encoder."""
-THEIRS = [
+PROBE_EPS = 1e-5
+"""The epsilon that the official probes' layer norms were trained with; `transformers`' port has the encoder's."""
+THEIRS: Rules = [
     (r"^query_tokens$", "pooler.query_tokens"),
     (r"^blocks\.(\d+)\.norm(\d)\.", r"pooler.self_attention_layers.\1.layer_norm\2."),
-    (r"^blocks\.(\d+)\.attn\.qkv\.", r"pooler.self_attention_layers.\1.self_attn.*_proj."),
+    (r"^blocks\.(\d+)\.attn\.qkv\.", r"pooler.self_attention_layers.\1.self_attn.{q,k,v}_proj."),
     (r"^blocks\.(\d+)\.attn\.proj\.", r"pooler.self_attention_layers.\1.self_attn.out_proj."),
     (r"^blocks\.(\d+)\.mlp\.", r"pooler.self_attention_layers.\1.mlp."),
     (r"^cross_attention_block\.norm(\d)\.", r"pooler.cross_attention_layer.layer_norm\1."),
     (r"^cross_attention_block\.q\.", "pooler.cross_attention_layer.cross_attn.q_proj."),
-    (r"^cross_attention_block\.kv\.", "pooler.cross_attention_layer.cross_attn.*_proj."),
+    (r"^cross_attention_block\.kv\.", "pooler.cross_attention_layer.cross_attn.{k,v}_proj."),
     (r"^cross_attention_block\.mlp\.", "pooler.cross_attention_layer.mlp."),
     (r"^linear\.", "classifier."),
 ]
-OFFICIAL = [
+OFFICIAL: Rules = [
     (r"^cross_attention_block\.(q|kv)\.", r"pooler.cross_attention_block.xattn.\1."),
     (r"^linear\.", "linear."),
     (r"^", "pooler."),
 ]
-"""Ours -> theirs, first match wins; `*` stands for each of several tensors that ours holds as one."""
 
 
-def renamed(name: str, rules: list[tuple[str, str]]) -> list[str]:
-    """The names of the tensors that one of ours is elsewhere, in the order of their rows."""
-    for pattern, replacement in rules:
-        if re.search(pattern, name):
-            theirs = re.sub(pattern, replacement, name, count=1)
-            return (
-                [theirs.replace("*", part) for part in ("kv" if ".kv." in name else "qkv")]
-                if "*" in theirs
-                else [theirs]
-            )
-    raise KeyError(name)
-
-
-def to_theirs(state: Mapping[str, Tensor], rules: list[tuple[str, str]]) -> dict[str, Tensor]:
-    """A probe's tensors under other names."""
-    theirs: dict[str, Tensor] = {}
-    for name, tensor in state.items():
-        names = renamed(name, rules)
-        theirs |= {n: part.contiguous() for n, part in zip(names, tensor.chunk(len(names)), strict=True)}
-    return theirs
-
-
-def give(
-    probe: AttentiveProbe, theirs: Mapping[str, Tensor], rules: list[tuple[str, str]], where: str
+def fill(
+    probe: AttentiveProbe, theirs: dict[str, Tensor], rules: Rules, where: str, ignore: Sequence[str] = ()
 ) -> AttentiveProbe:
-    """Give a probe its tensors from under other names; every difference is named."""
-    fitting = require_match(theirs, to_theirs(probe.state_dict(), rules), where)
-    own = {name: torch.cat([fitting[n] for n in renamed(name, rules)]) for name in probe.state_dict()}
-    probe.load_state_dict(own)
-    return probe.eval()
+    """Give a probe its tensors from under their names; every difference is named."""
+    fitting = require_match(theirs, to_theirs(probe.state_dict(), rules), where, ignore)
+    return give(probe, fitting, rules).eval()
 
 
 def save_classifier(path: Path, model: PretrainedEncoder, probe: AttentiveProbe, labels: list[str]) -> None:
@@ -101,50 +71,53 @@ def save_classifier(path: Path, model: PretrainedEncoder, probe: AttentiveProbe,
     if len(set(labels)) != classes:
         raise UserError(f"{classes} classes need as many different labels, not {len(set(labels))}")
     encoder = model.encoder
-    config = encoder_config(encoder, model.frames)
-    if config["model_type"] != "vjepa2":
+    inner = PretrainedEncoder(encoder, model.predictor or Predictor(encoder.width, 384, 1, 12), model.frames)
+    config = folder_config(encoder, inner.predictor, model.frames)
+    if config["model_type"] == BEYOND["model_type"]:
         raise UserError("transformers has no classifiers on V-JEPA 2.1")
     if probe.positions is not None or probe.heads != encoder.heads or probe.mlp_ratio != 4:
         raise UserError("transformers' classifiers have no positions, the encoder's heads and an MLP ratio of 4")
-    predictor = model.predictor or Predictor(encoder.width, 384, 1, 12)
+    if probe.norm_eps != LAYER_NORM_EPS:
+        raise UserError(f"transformers' classifiers have a norm epsilon of {LAYER_NORM_EPS}, not {probe.norm_eps}")
     config |= {
-        **predictor_config(predictor),
         "architectures": ["VJEPA2ForVideoClassification"],
         "num_pooler_layers": len(probe.blocks),
         "id2label": {str(i): label for i, label in enumerate(labels)},
         "label2id": {label: i for i, label in enumerate(labels)},
     }
-    inner = to_transformers(encoder.state_dict(), ENCODER) | to_transformers(predictor.state_dict(), PREDICTOR)
-    tensors = {INNER + name: tensor for name, tensor in inner.items()} | to_theirs(probe.state_dict(), THEIRS)
+    tensors = {INNER + name: tensor for name, tensor in inner.tensors().items()}
     with atomic_directory(path) as folder:
-        write_folder(folder, config, tensors)
+        write_folder(folder, config, tensors | to_theirs(probe.state_dict(), THEIRS))
         write_json(folder / PROCESSOR, processor_config(encoder))
 
 
-def load_classifier(path: Path) -> tuple[PretrainedEncoder, AttentiveProbe, list[str]]:
+def load_classifier(path: Path, ignore: Sequence[str] = ()) -> tuple[PretrainedEncoder, AttentiveProbe, list[str]]:
     """Read a folder of `VJEPA2ForVideoClassification`: the encoder, the probe and the names of the classes.
+
+    Args:
+        path: the folder.
+        ignore: names of tensors to go without, `*` for anything, those of the encoder without `vjepa2.`.
 
     Raises:
         UserError: a file is missing or damaged, or its tensors don't fit its settings.
     """
-    model = load_pretrained(path, INNER)
     config, tensors = read_folder(path)
+    inner = {name.removeprefix(INNER): tensor for name, tensor in tensors.items() if name.startswith(INNER)}
     own = {name: tensor for name, tensor in tensors.items() if not name.startswith(INNER)}
+    model = pretrained_from(path, config, inner, ignore)
     classes = len(own["classifier.bias"]) if "classifier.bias" in own else 1
     layers, named = config.get("num_pooler_layers", 3), config.get("id2label") or {}
     if type(layers) is not int or layers < 0:
-        raise UserError(f"{path / 'config.json'}: num_pooler_layers is {layers!r}, no number of layers")
+        raise UserError(f"{path / CONFIG}: num_pooler_layers is {layers!r}, no number of layers")
     if not isinstance(named, dict) or not set(named) <= {str(i) for i in range(classes)}:
-        raise UserError(f"{path / 'config.json'}: id2label does not name {classes} classes from 0 on")
+        raise UserError(f"{path / CONFIG}: id2label does not name {classes} classes from 0 on")
     probe = AttentiveProbe(None, model.encoder.width, model.encoder.heads, layers + 1, classes)
-    give(probe, own, THEIRS, f"{path} does not fit its config.json")
+    fill(probe, own, THEIRS, f"{path} does not fit its {CONFIG}", ignore)
     return model, probe, [str(named.get(str(i), f"LABEL_{i}")) for i in range(classes)]
 
 
 def read_official_probe(path: Path, encoder: VisionTransformer, heads: int = PROBE_HEADS) -> AttentiveProbe:
     """A probe with one query of the official `evals/*.pt`, which belongs to an encoder of this width.
-
-    Its norms were trained with an epsilon of 1e-5 and have 1e-6 here, as in `transformers`' port.
 
     Raises:
         UserError: the file can't be read, is refused, or is not one probe of this width; all differences are named.
@@ -158,5 +131,5 @@ def read_official_probe(path: Path, encoder: VisionTransformer, heads: int = PRO
     depth = block_count(theirs, r"pooler\.blocks") + 1
     if encoder.width % heads:
         raise UserError(f"{path}: {heads} heads can't share the encoder's width of {encoder.width}")
-    probe = AttentiveProbe(None, encoder.width, heads, depth, classes)
-    return give(probe, theirs, OFFICIAL, str(path))
+    probe = AttentiveProbe(None, encoder.width, heads, depth, classes, norm_eps=PROBE_EPS)
+    return fill(probe, theirs, OFFICIAL, str(path))

@@ -11,10 +11,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from vjepa.checkpoints.model_config import CONFIG
 from vjepa.errors import UserError
 from vjepa.files import write_json
 
-CONFIG, TENSORS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+TENSORS, INDEX = "model.safetensors", "model.safetensors.index.json"
 MAX_SHARD_BYTES = 5_000_000_000
 
 
@@ -53,7 +54,7 @@ def read_folder(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         if (path / TENSORS).exists() or not (path / INDEX).exists():
             return config, load_file(path / TENSORS)
         return config, _read_shards(path, json.loads((path / INDEX).read_text()))
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, RecursionError, SafetensorError) as error:
         raise UserError(f"the model in {path} can't be read: {error}") from error
 
 
@@ -62,11 +63,12 @@ def _read_shards(path: Path, index: Any) -> dict[str, Tensor]:
     places = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(places, dict):
         raise ValueError(f"{INDEX} has no weight_map")
+    for name in places.values():
+        # Windows' rules on every system: they know both kinds of slash, and drives. They take "" and ".." for names.
+        if not isinstance(name, str) or PureWindowsPath(name).name != name or not name.endswith(".safetensors"):
+            raise ValueError(f"{INDEX} lists {name!r}, which is no .safetensors file in the folder")
     tensors: dict[str, Tensor] = {}
     for name in sorted(set(places.values())):
-        # Windows' rules on every system: they know both kinds of slash, and drives.
-        if PureWindowsPath(name).name != name:
-            raise ValueError(f"{INDEX} lists {name!r}, which leads out of the folder")
         shard = load_file(path / name)
         listed = {tensor for tensor, file in places.items() if file == name}
         if wrong := sorted(listed ^ set(shard)):

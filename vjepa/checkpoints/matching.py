@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
+import torch
 from torch import Tensor
 
 from vjepa.errors import UserError
+
+WEIGHTS = (torch.float32, torch.float16, torch.bfloat16)
+"""What the weights of a network may be kept in: reading widens them to float32, and must not round or reinterpret."""
 
 
 def require_match(
@@ -22,7 +26,8 @@ def require_match(
         ignore: names, or patterns with `*`, of tensors that may be left over.
 
     Raises:
-        UserError: tensors are missing, left over or of another shape; all of them are named.
+        UserError: tensors are missing, left over, of another shape or no floating-point numbers of 16 or 32 bits; all
+            of them are named.
     """
     wrong = [f"{name} is missing" for name in wanted if name not in found]
     wrong += [f"{name} is unexpected" for name in found if name not in wanted and not ignored(name, ignore)]
@@ -30,6 +35,11 @@ def require_match(
         f"{name} has shape {list(found[name].shape)}, not {list(tensor.shape)}"
         for name, tensor in wanted.items()
         if name in found and found[name].shape != tensor.shape
+    ]
+    wrong += [
+        f"{name} holds {str(found[name].dtype).removeprefix('torch.')}, no weights"
+        for name in wanted
+        if name in found and found[name].dtype not in WEIGHTS
     ]
     if wrong:
         raise UserError(f"{where}: {'; '.join(wrong)}")

@@ -28,6 +28,7 @@ from vjepa.files import write_with
 from vjepa.nn.action_predictor import ActionPredictor
 from vjepa.nn.encoder import VisionTransformer
 from vjepa.nn.predictor import Predictor
+from vjepa.nn.rope import require_heads
 from vjepa.nn.sizes import (
     AC_HEADS,
     AC_WIDTH,
@@ -174,7 +175,7 @@ def read_official(
         predictor = load_exactly(
             predictor_like(file.networks[PREDICTOR], encoder, unwritten, path), file, PREDICTOR, ignore
         )
-    return PretrainedEncoder(freeze(encoder), predictor, unwritten.frames)
+    return PretrainedEncoder(freeze(encoder), predictor, unwritten.frames, name)
 
 
 def read_action_predictor(
@@ -402,6 +403,8 @@ def heads_of(known: Mapping[int, int], said: int | None, width: int, what: str, 
     if said is None and width not in known:
         raise UserError(f"{where}: no released size has the width {width}, so its {what} must be said")
     heads = known[width] if said is None else said
-    if heads < 1 or width % heads or width // heads < 6 or width // heads % 2:
-        raise UserError(f"{where}: {heads} {what} can't share a width of {width}: each needs 6 or more, an even number")
+    try:
+        require_heads(width, heads)
+    except ValueError as error:
+        raise UserError(f"{where}: {what}: {error}") from error
     return heads

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from vjepa.checkpoints.classifier import load_classifier
 from vjepa.checkpoints.encoder import PretrainedEncoder, load_pretrained, save_encoder
-from vjepa.checkpoints.folder import CONFIG, read_folder
-from vjepa.checkpoints.official import ENCODERS, Unwritten, chosen_entry, open_official, read_official, save_official
+from vjepa.checkpoints.folder import read_folder
+from vjepa.checkpoints.model_config import CONFIG
+from vjepa.checkpoints.official import ENCODERS, Unwritten, open_official, read_official, save_official
 from vjepa.errors import UserError
 
 
@@ -44,12 +45,12 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--heads", type=positive, help="attention heads (default: those of the released size)")
     group.add_argument("--predictor-heads", type=positive, help="likewise for the predictor")
     group.add_argument("--mask-tokens", type=positive, help="likewise, of the predictor (released: 10; V-JEPA 2.1: 8)")
-    group.add_argument(
+    parser.add_argument(
         "--ignore",
         action="append",
         default=[],
         metavar="NAME",
-        help="an entry (opt) or tensor (blocks.0.extra, with * for anything) to go without; may be repeated",
+        help="a tensor (with * for anything), or an official file's entry (opt), to go without; may be repeated",
     )
 
 
@@ -74,9 +75,9 @@ def read_models(path: Path, options: argparse.Namespace) -> PretrainedEncoder:
     )
     if not path.is_dir():
         return read_official(path, said, options.entry, options.ignore)
-    if said != Unwritten() or options.entry or options.ignore:
-        raise UserError(f"{path} is a folder, whose config.json says it all: options for official files are of no use")
-    return load_classifier(path)[0] if is_classifier(path) else load_pretrained(path)
+    if said != Unwritten() or options.entry:
+        raise UserError(f"{path} is a folder, whose {CONFIG} says it all: options for official files are of no use")
+    return load_classifier(path, options.ignore)[0] if is_classifier(path) else load_pretrained(path, options.ignore)
 
 
 def is_classifier(path: Path) -> bool:
@@ -99,7 +100,7 @@ def run_convert(options: argparse.Namespace) -> None:
         save_encoder(options.target, models.encoder, models.predictor, models.frames)
     encoder = models.encoder
     what = "encoder and predictor" if models.predictor else "encoder, without a pretraining predictor,"
-    entry = "" if options.source.is_dir() else f" ({chosen_entry(open_official(options.source), options.entry)})"
+    entry = f" ({models.entry})" if models.entry else ""
     Console(soft_wrap=True, markup=False, highlight=False).print(
         f"wrote {what} of {options.source}{entry} to {options.target}: "
         f"{encoder.depth} x {encoder.width}, {encoder.heads} heads, {encoder.image_size} px"

@@ -12,13 +12,13 @@ from vjepa.nn.blocks import LAYER_NORM_EPS, Block, Mlp, initialise
 class CrossAttentionBlock(nn.Module):
     """Learned queries read the tokens; no output projection, as in V-JEPA 2's pooler."""
 
-    def __init__(self, width: int, heads: int, mlp_ratio: float) -> None:
+    def __init__(self, width: int, heads: int, mlp_ratio: float, norm_eps: float) -> None:
         super().__init__()
         self.heads = heads
-        self.norm1 = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
+        self.norm1 = nn.LayerNorm(width, eps=norm_eps)
         self.q = nn.Linear(width, width)
         self.kv = nn.Linear(width, 2 * width)
-        self.norm2 = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
+        self.norm2 = nn.LayerNorm(width, eps=norm_eps)
         self.mlp = Mlp(width, mlp_ratio)
 
     def forward(self, queries: Tensor, tokens: Tensor) -> Tensor:
@@ -50,6 +50,7 @@ class AttentiveProbe(nn.Module):
         depth: blocks, the cross-attention one included (the paper's probes have 4).
         outputs: classes or regressed numbers.
         mlp_ratio: hidden over input width of a block's MLP.
+        norm_eps: of all layer norms; the official probes were trained with 1e-5.
     """
 
     positions: Tensor | None
@@ -62,14 +63,15 @@ class AttentiveProbe(nn.Module):
         depth: int,
         outputs: int,
         mlp_ratio: float = 4.0,
+        norm_eps: float = LAYER_NORM_EPS,
     ) -> None:
         super().__init__()
-        self.heads, self.mlp_ratio = heads, mlp_ratio
+        self.heads, self.mlp_ratio, self.norm_eps = heads, mlp_ratio, norm_eps
         table = None if grid is None else position_table(grid, width)
         self.register_buffer("positions", table, persistent=False)
         self.query_tokens = nn.Parameter(torch.zeros(1, 1, width))
-        self.blocks = nn.ModuleList(Block(width, heads, mlp_ratio) for _ in range(depth - 1))
-        self.cross_attention_block = CrossAttentionBlock(width, heads, mlp_ratio)
+        self.blocks = nn.ModuleList(Block(width, heads, mlp_ratio, norm_eps) for _ in range(depth - 1))
+        self.cross_attention_block = CrossAttentionBlock(width, heads, mlp_ratio, norm_eps)
         self.linear = nn.Linear(width, outputs)
         initialise(self, self.blocks)
         nn.init.trunc_normal_(self.query_tokens, std=0.02)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vjepa.nn.blocks import LAYER_NORM_EPS, Block, initialise, run_block
-from vjepa.nn.rope import grid_positions, rope_tables, stretch_positions
+from vjepa.nn.rope import grid_positions, require_heads, rope_tables, stretch_positions
 
 PIXEL_MEAN = (0.485, 0.456, 0.406)
 PIXEL_STD = (0.229, 0.224, 0.225)
@@ -82,6 +82,7 @@ class VisionTransformer(nn.Module):
         super().__init__()
         if image_size % patch:
             raise ValueError(f"image size {image_size} is not a multiple of the patch size {patch}")
+        require_heads(width, heads)
         if levels and (sorted(set(levels)) != list(levels) or levels[0] < 0 or levels[-1] != depth - 1):
             raise ValueError(f"levels {list(levels)} must ascend and end with the last of {depth} blocks")
         self.image_size, self.patch, self.tubelet = image_size, patch, tubelet
@@ -130,8 +131,8 @@ class VisionTransformer(nn.Module):
 
     def _run(self, video: Tensor, keep: Tensor | None, levels: tuple[int, ...]) -> list[Tensor]:
         """What the blocks at `levels` give for the tokens of a clip, `[B, N or K, D]` each."""
-        x, (steps, rows, columns) = self.embed(video)
-        positions = grid_positions(steps, rows, columns, video.device)
+        steps, rows, columns = self.token_grid(video)
+        x, positions = self.embed(video), grid_positions(steps, rows, columns, video.device)
         if self.rope_side is not None:
             positions = stretch_positions(positions, rows, columns, self.rope_side)
         if keep is not None:
@@ -147,11 +148,16 @@ class VisionTransformer(nn.Module):
                 outputs.append(x)
         return outputs
 
-    def embed(self, video: Tensor) -> tuple[Tensor, tuple[int, int, int]]:
-        """Tokens of a clip before the first block, `[B, 3, T, H, W] -> [B, N, D]`, and their steps, rows, columns."""
+    def token_grid(self, video: Tensor) -> tuple[int, int, int]:
+        """Time steps, rows and columns of a clip's tokens, `[B, 3, T, H, W]`; ValueError where patches don't fit."""
         frames, height, width = video.shape[2:]
         if height % self.patch or width % self.patch:
             raise ValueError(f"{height} x {width} pixels can't be cut into patches of {self.patch}")
+        return -(-frames // self.tubelet), height // self.patch, width // self.patch
+
+    def embed(self, video: Tensor) -> Tensor:
+        """Tokens of a clip before the first block, `[B, 3, T, H, W] -> [B, N, D]`."""
+        frames = video.shape[2]
         image = self.image_patches and frames == 1
         if not image and frames % self.tubelet:
             missing = self.tubelet - frames % self.tubelet
@@ -159,8 +165,7 @@ class VisionTransformer(nn.Module):
         x = self.patch_embed_img(video) if image else self.patch_embed(video)
         if self.image_patches:
             x = x + (self.img_mod_embed if image else self.video_mod_embed)
-        rows, columns = height // self.patch, width // self.patch
-        return x, (x.shape[1] // (rows * columns), rows, columns)
+        return x
 
 
 def normalise_pixels(frames: Tensor) -> Tensor:
@@ -171,5 +176,9 @@ def normalise_pixels(frames: Tensor) -> Tensor:
 
 
 def encode_frames(encoder: VisionTransformer, frames: Tensor) -> Tensor:
-    """Encode each frame alone, shown for a whole tubelet, as V-JEPA 2-AC does: `uint8 [B, H, W, 3] -> [B, H'W', D]`."""
-    return encoder(normalise_pixels(frames.unsqueeze(1).expand(-1, encoder.tubelet, -1, -1, -1)))
+    """Encode each frame alone, `uint8 [B, H, W, 3] -> [B, H'W', D]`.
+
+    It is shown for a whole tubelet, as V-JEPA 2-AC does, or as an image to an encoder that has patches for images.
+    """
+    shown = 1 if encoder.image_patches else encoder.tubelet
+    return encoder(normalise_pixels(frames.unsqueeze(1).expand(-1, shown, -1, -1, -1)))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vjepa.nn.blocks import LAYER_NORM_EPS, Block, initialise, run_block
-from vjepa.nn.rope import rope_tables
+from vjepa.nn.rope import require_heads, rope_tables
 
 
 class Predictor(nn.Module):
@@ -45,6 +45,7 @@ class Predictor(nn.Module):
         modalities: bool = False,
     ) -> None:
         super().__init__()
+        require_heads(width, heads)
         if encoder_width % levels:
             raise ValueError(f"{encoder_width} features are not {levels} levels of one width")
         self.encoder_width, self.width, self.depth, self.heads = encoder_width, width, depth, heads

@@ -18,6 +18,12 @@ def axis_channels(head_dim: int) -> int:
     return 2 * (head_dim // 3 // 2)
 
 
+def require_heads(width: int, heads: int) -> None:
+    """Raise ValueError where the heads can't share a width, or leave each too few channels for three axes."""
+    if heads < 1 or width % heads or width // heads < 6 or width // heads % 2:
+        raise ValueError(f"{heads} heads can't share a width of {width}: each needs 6 channels or more, an even number")
+
+
 def rope_tables(positions: Tensor, head_dim: int, tiled: bool = True) -> tuple[Tensor, Tensor]:
     """Cosines and sines for tokens at `positions`.
 

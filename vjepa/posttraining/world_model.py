@@ -6,14 +6,18 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from vjepa.checkpoints.folder import read_folder, write_folder
+from vjepa.checkpoints.matching import require_match
+from vjepa.checkpoints.model_config import CONFIG, Settings
 from vjepa.errors import UserError
 from vjepa.files import atomic_directory
 from vjepa.nn.action_predictor import ActionPredictor
 from vjepa.nn.encoder import VisionTransformer, encode_frames, pool_tokens
 
+MODEL_TYPE, ENCODER = "vjepa2_ac", "encoder."
 MIN_LATENT_SCALE = 0.05  # of layer-normalised features, whose own scale is 1: what hardly varies must not be blown up
 MIN_SCALE = 1e-2  # in the unit of a state or action; what hardly varies in the data must not be blown up to noise
 
@@ -94,22 +98,33 @@ class WorldModel(nn.Module):
         self.action_scale.copy_(actions.std(0).clamp_min(MIN_SCALE))
 
 
+class WorldModelSettings(Settings):
+    """What `config.json` says of a world model; see `WorldModel`."""
+
+    pool: PositiveInt
+    actions: PositiveInt
+    states: PositiveInt
+    width: PositiveInt
+    depth: PositiveInt
+    heads: PositiveInt
+    max_context: PositiveInt
+
+
 def save_world_model(path: Path, model: WorldModel) -> None:
     """Write everything but the encoder: `model.safetensors` and `config.json`."""
     predictor = model.predictor
-    tensors = {name: t for name, t in model.state_dict().items() if not name.startswith("encoder.")}
-    config = {
-        "model_type": "vjepa2_ac",
-        "pool": model.pool,
-        "actions": predictor.actions,
-        "states": predictor.states,
-        "width": predictor.width,
-        "depth": predictor.depth,
-        "heads": predictor.heads,
-        "max_context": model.max_context,
-    }
+    tensors = {name: t for name, t in model.state_dict().items() if not name.startswith(ENCODER)}
+    settings = WorldModelSettings(
+        pool=model.pool,
+        actions=predictor.actions,
+        states=predictor.states,
+        width=predictor.width,
+        depth=predictor.depth,
+        heads=predictor.heads,
+        max_context=model.max_context,
+    )
     with atomic_directory(path) as folder:
-        write_folder(folder, config, tensors)
+        write_folder(folder, {"model_type": MODEL_TYPE} | settings.write(), tensors)
 
 
 def load_world_model(path: Path, encoder: VisionTransformer) -> WorldModel:
@@ -119,15 +134,13 @@ def load_world_model(path: Path, encoder: VisionTransformer) -> WorldModel:
         UserError: a file is missing or damaged, or does not fit the encoder.
     """
     config, tensors = read_folder(path)
-    kind = config.pop("model_type", None)
-    if kind != "vjepa2_ac":
-        raise UserError(f"{path} holds a {kind!r} model, not a world model")
-    model = WorldModel(encoder, **config)
+    if (kind := config.get("model_type")) != MODEL_TYPE:
+        raise UserError(f"{path} holds a model of type {kind!r}, not {MODEL_TYPE!r}")
+    settings = WorldModelSettings.read(config, path)
     try:
-        found = model.load_state_dict(tensors, strict=False)
-    except RuntimeError as error:
-        raise UserError(f"{path} does not fit the encoder: {' '.join(str(error).split())}") from error
-    wrong = [name for name in found.missing_keys if not name.startswith("encoder.")] + found.unexpected_keys
-    if wrong:
-        raise UserError(f"{path / 'model.safetensors'} has missing or unexpected tensors: {', '.join(wrong)}")
+        model = WorldModel(encoder, **settings.model_dump())
+    except ValueError as error:
+        raise UserError(f"{path / CONFIG} describes no world model on this encoder: {error}") from error
+    own = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(ENCODER)}
+    model.load_state_dict(require_match(tensors, own, f"{path} does not fit the encoder"), strict=False)
     return model.eval()

@@ -22,9 +22,12 @@ Masks = Sequence[tuple[Tensor, Tensor]]
 
 @torch.no_grad()
 def target_features(target_encoder: VisionTransformer, video: Tensor) -> Tensor:
-    """What is to be predicted: the teacher's features of all tokens, each layer-normalised; no gradient reaches it."""
-    features = target_encoder(video)
-    return F.layer_norm(features, features.shape[-1:])
+    """What is to be predicted: the teacher's features of all tokens, each layer-normalised; no gradient reaches it.
+
+    With V-JEPA 2.1's deep supervision those of L blocks side by side, each normalised for itself: `[B, N, L * D]`.
+    """
+    features = target_encoder.forward_levels(video).unflatten(-1, (-1, target_encoder.width))
+    return F.layer_norm(features, features.shape[-1:]).flatten(-2)
 
 
 def jepa_loss(
@@ -42,21 +45,21 @@ def jepa_loss(
         context_encoder: sees only the context tokens.
         target_encoder: its exponential moving average; sees the whole clip once, for all masks.
         predictor: maps context features to those of the masked tokens.
-        video: `float [B, 3, T, H, W]`, normalised pixels.
+        video: `float [B, 3, T, H, W]`, normalised pixels; images have one frame.
         masks: one pair of context and target ids a generator.
         context_weight: lambda of V-JEPA 2.1's dense context loss; 0 leaves it out.
         target_video: what the target encoder sees of the same clips, e.g. in other light; None: the same.
 
     Returns:
-        The loss, and the targets `[B, N, D]` for the monitors.
+        The loss, and the targets `[B, N, D]` (of the last block, where several are predicted) for the monitors.
     """
     targets = target_features(target_encoder, video if target_video is None else target_video)
-    steps, (rows, columns) = video.shape[2] // context_encoder.tubelet, context_encoder.grid
-    positions = grid_positions(steps, rows, columns, video.device)
+    positions = grid_positions(*context_encoder.token_grid(video), video.device)
+    image = video.shape[2] == 1
     losses = []
     for context_ids, target_ids in masks:
-        context = context_encoder(video, context_ids)
-        predicted = predictor.predict_all(context, context_ids, target_ids, positions)
+        context = context_encoder.forward_levels(video, context_ids)
+        predicted = predictor.predict_all(context, context_ids, target_ids, positions, image=image)
         seen, masked = predicted.split([context_ids.shape[1], target_ids.shape[1]], dim=1)
         loss = F.l1_loss(masked, gather_tokens(targets, target_ids))
         if context_weight > 0:
@@ -64,7 +67,7 @@ def jepa_loss(
             distances = mask_distances(context_ids, target_ids, positions)
             loss = loss + context_weight * (errors / distances.sqrt()).mean()
         losses.append(loss)
-    return torch.stack(losses).mean(), targets
+    return torch.stack(losses).mean(), targets[..., -target_encoder.width :]
 
 
 def mask_distances(context_ids: Tensor, target_ids: Tensor, positions: Tensor) -> Tensor:

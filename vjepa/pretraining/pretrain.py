@@ -46,8 +46,17 @@ class Pretraining:
         self.config, self.seed = config, seed
         self.context_encoder: VisionTransformer = build_encoder(encoder)
         self.target_encoder: VisionTransformer = copy.deepcopy(self.context_encoder).requires_grad_(False)
+        levels = len(encoder.levels) or 1
         self.predictor = Predictor(
-            encoder.width, config.predictor_width, config.predictor_depth, config.predictor_heads, encoder.mlp_ratio
+            encoder.width * levels,
+            config.predictor_width,
+            config.predictor_depth,
+            config.predictor_heads,
+            encoder.mlp_ratio,
+            tiled_rope=encoder.tiled_rope,
+            levels=levels,
+            context_head=config.context_head,
+            modalities=encoder.image_patches,
         )
         self.clips = ClipSampler(episodes, config.frames, config.stride, seed)
         learning = [self.context_encoder, self.predictor]
@@ -81,10 +90,14 @@ class Pretraining:
         clips = self.clips.batch(step, self.config.batch_size).frames
         frames = torch.from_numpy(np.stack([in_random_light(clips, self.config.dimmest, rng), clips]))
         tubelet, grid = self.context_encoder.tubelet, self.context_encoder.grid
-        if rng.random() < self.config.still_share:  # every tubelet shows one frame, as the world model will see frames
-            frames = frames[:, :, ::tubelet].repeat_interleave(tubelet, dim=2)
-        tokens = (self.config.frames // tubelet, *grid)
-        masks = [sample_masks(tokens, mask, len(clips), rng) for mask in self.config.masks]
+        steps = self.config.frames // tubelet
+        if rng.random() < self.config.still_share:  # each tubelet's first frame, as the world model will see frames
+            stills = frames[:, :, ::tubelet]
+            if self.context_encoder.image_patches:
+                frames, steps = stills.flatten(1, 2).unsqueeze(2), 1
+            else:
+                frames = stills.repeat_interleave(tubelet, dim=2)
+        masks = [sample_masks((steps, *grid), mask, frames.shape[1], rng) for mask in self.config.masks]
         seen, target = (normalise_pixels(part) for part in frames)
         return seen, target, [(torch.from_numpy(c), torch.from_numpy(t)) for c, t in masks]
 
