@@ -122,6 +122,12 @@ def main() -> None:
     memory = {name: statistics.median(run["gb"] for run in runs[name]) for name in SIDES}
     _, masks, _ = inputs()
     visible = [context.shape[1] / np.prod(GRID) for context, _ in masks]
+    summary = (
+        f"A masked forward and backward step of the student at ViT-L, {IMAGE} pixels, {FRAMES} frames, {CLIPS} clips: "
+        f"{ours:.1f} s, `transformers`' model on all tokens {peer:.1f} s, {peer / ours:.1f} times as long "
+        f"[{min(ratios):.1f}, {max(ratios):.1f}] ({REPEATS} runs a side, in turn); peak memory {memory['ours']:.1f} GB "
+        f"against {memory['peer']:.1f}."
+    )
     result = {
         "name": "masked_step",
         "ours": round(ours, 2),
@@ -133,6 +139,7 @@ def main() -> None:
         "memory_gb": {name: round(value, 2) for name, value in memory.items()},
         "memory_ratio": round(memory["peer"] / memory["ours"], 2),
         "visible": [round(float(share), 2) for share in visible],
+        "summary": summary,
     }
     print(json.dumps(result))
 

@@ -1,20 +1,24 @@
-"""Copy the results of the last run from metrics/ into the README's table, between its `results` marks.
+"""Copy the results of the last run and of the benchmarks into the README, between its `results` and `benchmarks` marks.
 
-No number in the README is typed by hand: run this after a run of the default profile, and commit both together.
+No number in the README is typed by hand: run this after a run of the default profile or a benchmark, and commit what
+changed together.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from scripts.results import METRICS, comparisons
 from vjepa.files import atomic_path
 from vjepa.report.verdicts import Comparison, amount
 
 README = Path("README.md")
-MARKS = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
+BENCHMARKS = Path("benchmarks/results.json")
 VERDICTS = {"beats": "beats", "unclear": "not told apart from", "loses": "**loses to**", None: "beside"}
 
 
@@ -34,21 +38,42 @@ def markdown_table(found: list[Comparison]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def with_results(readme: str, found: list[Comparison]) -> str:
-    """The README's text with the table between its marks.
+def benchmark_list(results: Mapping[str, Any]) -> str:
+    """What each benchmark says of itself, and where it ran."""
+    if not results:
+        return "No benchmark is recorded in this commit; `make bench` runs them.\n"
+    entries = []
+    for name, result in results.items():
+        machine = result["machine"]
+        where = f"{machine['processor']}, {machine['cores']} cores, torch {machine['torch']}, {machine['date']}"
+        entries.append(f"`{name}` ({where}). {result['summary']}\n")
+    return "\n".join(entries)
+
+
+def filled(readme: str, mark: str, content: str) -> str:
+    """The README's text with something between its marks.
 
     Raises:
         ValueError: the marks are missing.
     """
-    if not MARKS.search(readme):
-        raise ValueError("the README has no <!-- results --> ... <!-- /results --> marks")
-    return MARKS.sub(lambda match: match.group(1) + markdown_table(found) + match.group(2), readme)
+    marks = re.compile(rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", re.DOTALL)
+    if not marks.search(readme):
+        raise ValueError(f"the README has no <!-- {mark} --> ... <!-- /{mark} --> marks")
+    return marks.sub(lambda match: match.group(1) + content + match.group(2), readme)
+
+
+def up_to_date(readme: str, folder: Path) -> str:
+    """The README's text with what a checkout holds of results and benchmarks."""
+    benchmarks = folder / BENCHMARKS
+    recorded = json.loads(benchmarks.read_text()) if benchmarks.exists() else {}
+    readme = filled(readme, "results", markdown_table(comparisons(folder / METRICS)))
+    return filled(readme, "benchmarks", benchmark_list(recorded))
 
 
 def main() -> None:
-    """Rewrite the README's table."""
+    """Rewrite both parts of the README."""
     argparse.ArgumentParser(prog="python -m scripts.readme", description=__doc__).parse_args()
-    wanted = with_results(README.read_text(), comparisons(METRICS))
+    wanted = up_to_date(README.read_text(), Path())
     with atomic_path(README) as temporary:
         temporary.write_text(wanted)
 
