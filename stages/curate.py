@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from stages.runner import main
 from vjepa.config import CurateConfig
 from vjepa.data import curation
-from vjepa.data.shards import QUARANTINE
+from vjepa.data.shards import QUARANTINE, REPAIRS
 from vjepa.errors import DataError
 from vjepa.files import atomic_directory, write_json
 
@@ -23,7 +23,7 @@ METRICS = Path("metrics/curate.json")
 def run(curate: CurateConfig) -> None:
     """Curate all episodes, in as many processes as there are cores."""
     if not RAW.exists():
-        raise DataError(f"{RAW} is missing: put a LeRobot v3.0 data set there, or make one with `dvc repro collect`")
+        raise DataError(f"{RAW} is missing: put a LeRobot data set there, or make one with `dvc repro collect`")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for the processes to come: there is one a core already
     columns = (TextColumn("curate"), BarColumn(), MofNCompleteColumn(), TextColumn("episodes"), TimeRemainingColumn())
     console = Console(stderr=True, soft_wrap=True)
@@ -41,6 +41,7 @@ def run(curate: CurateConfig) -> None:
     console.print(
         f"{counts['episodes_train']} episodes to train on, {counts['episodes_test']} held out, {left_out} left out"
         + (f" (see {SHARDS / QUARANTINE})" if left_out else "")
+        + (f", {counts['repaired']} repaired (see {SHARDS / REPAIRS})" if counts["repaired"] else "")
     )
 
 

@@ -104,6 +104,20 @@ def write_json(path: Path, value: Any) -> None:
         temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def require_inside(folder: Path, file: Path) -> None:
+    """Refuse a file that a name from outside places out of its folder, by `..`, an absolute path or a link.
+
+    A snapshot of the Hugging Face Hub's cache may link to the blobs beside it, of which its files consist.
+
+    Raises:
+        ValueError: it lies elsewhere.
+    """
+    root, place = folder.resolve(), file.resolve()
+    blobs = root.parents[1] / "blobs" if root.parent.name == "snapshots" else root
+    if not place.is_relative_to(root) and not place.is_relative_to(blobs):
+        raise ValueError(f"{file} leads out of {folder}")
+
+
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal."""
     digest = hashlib.sha256()

@@ -145,6 +145,16 @@ def test_a_spoiled_episode_is_quarantined_with_its_reason_and_counted(
     assert read_manifest(tmp_path / "shards")["episode_index"].tolist() == [0, 1, 3]
 
 
+def test_what_was_set_right_is_counted_and_listed(tmp_path: Path) -> None:
+    late = replace(recording(1), columns={"timestamp": (np.arange(16) / 10 + 0.1).astype(np.float32)})
+    counts = run(write_lerobot(tmp_path / "raw", [recording(0), late]), tmp_path / "shards")
+    assert (counts["episodes_kept"], counts["repaired"]) == (2, 1)
+    assert json.loads((tmp_path / "shards/repairs.json").read_text()) == [
+        {"episode": 1, "notes": ["its time stamps start at 0.100 s: they are counted from the first row"]}
+    ]
+    assert run(tmp_path / "raw", tmp_path / "again", fps=10.0)["repaired"] == 1
+
+
 def test_a_truncated_video_is_quarantined_and_the_rest_is_used(tmp_path: Path) -> None:
     write_lerobot(tmp_path / "raw", [recording(seed) for seed in range(6)])
     truncate(tmp_path / f"raw/films/{CAMERA}/part-00-01.mp4")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_lerobot import CAMERA, STATE, recording, truncate, write_lerobot
+from tiny_lerobot import CAMERA, STATE, recording, truncate, write_lerobot, write_lerobot_v2
 
 from vjepa.data.lerobot import EpisodeError, RawEpisode, nearest_rows, open_dataset
 from vjepa.errors import DataError
@@ -107,12 +107,98 @@ def test_a_damaged_file_spoils_only_its_own_episodes(tmp_path: Path) -> None:
     assert len(read(tmp_path / "raw", 4).frames) == 16
 
 
-@pytest.mark.parametrize("shift", [np.r_[np.zeros(8), np.ones(8)], np.r_[np.zeros(15), np.nan], np.full(16, 30.0)])
+@pytest.mark.parametrize("shift", [np.r_[np.zeros(8), np.ones(8)], np.r_[np.zeros(15), np.nan], np.full(16, np.nan)])
 def test_time_stamps_off_their_grid_are_an_error(tmp_path: Path, shift: np.ndarray) -> None:
     spoiled = replace(recording(0), columns={"timestamp": np.arange(16) / 10 + shift})
     write_lerobot(tmp_path / "raw", [spoiled])
     with pytest.raises(EpisodeError, match=r"time stamps off: row \d+ says (nan|\d+\.\d+) s, \d+\.\d+ s is due"):
         read(tmp_path / "raw", 0)
+
+
+@pytest.mark.parametrize("shift", [0.1, 30.0, -2.0])
+def test_time_stamps_that_only_start_elsewhere_are_counted_from_the_first_row(tmp_path: Path, shift: float) -> None:
+    made = replace(recording(0), columns={"timestamp": (np.arange(16) / 10 + shift).astype(np.float32)})
+    write_lerobot(tmp_path / "raw", [made])
+    episode = read(tmp_path / "raw", 0)
+    assert episode.times == pytest.approx(np.arange(16) / 10, abs=1e-5)
+    assert np.abs(brightness(episode.frames) - brightness(made.frames)).max() < 1
+    assert episode.notes == (f"its time stamps start at {shift:.3f} s: they are counted from the first row",)
+
+
+def test_all_versions_give_the_same_episodes(tmp_path: Path) -> None:
+    recordings = [recording(seed, length=8 + seed) for seed in range(5)]
+    write_lerobot(tmp_path / "v3.0", recordings)
+    for version in ("v2.0", "v2.1"):
+        write_lerobot_v2(tmp_path / version, recordings, version)
+        dataset, reference = open_dataset(tmp_path / version), open_dataset(tmp_path / "v3.0")
+        for entry, wanted in zip(dataset.episodes, reference.episodes, strict=True):
+            found, expected = dataset.read(entry, CAMERA, STATE, 5), reference.read(wanted, CAMERA, STATE, 5)
+            assert (found.index, found.task, found.fingerprint) == (wanted.index, expected.task, expected.fingerprint)
+            assert (found.states == expected.states).all() and (found.times == expected.times).all()
+            assert np.abs(brightness(found.frames) - brightness(expected.frames)).max() < 1
+            assert found.notes == ()
+
+
+def test_files_that_are_not_where_the_templates_say_are_found_by_their_names(tmp_path: Path) -> None:
+    wrong = "chunk-{episode_index:03d}/episode_{episode_index:06d}"
+    write_lerobot_v2(
+        tmp_path / "raw",
+        [recording(seed) for seed in range(3)],
+        data_path=f"data/{wrong}.parquet",
+        video_path=f"videos/{{video_key}}/{wrong}.mp4",
+    )
+    episode = read(tmp_path / "raw", 1)
+    assert (episode.states == recording(1).states).all()
+    assert episode.notes == (
+        "data/chunk-000/episode_000001.parquet is taken: data/chunk-001/episode_000001.parquet, which meta/info.json "
+        "names, is not there",
+        f"videos/chunk-000/{CAMERA}/episode_000001.mp4 is taken: videos/{CAMERA}/chunk-001/episode_000001.mp4, which "
+        "meta/info.json names, is not there",
+    )
+
+
+def test_an_episode_that_the_index_forgot_and_a_line_that_is_none_are_named(tmp_path: Path) -> None:
+    raw = write_lerobot_v2(tmp_path / "raw", [recording(seed) for seed in range(4)])
+    lines = (raw / "meta/episodes.jsonl").read_text().splitlines()
+    (raw / "meta/episodes.jsonl").write_text("\n".join([lines[0], "{" + lines[1], lines[2]]))
+    dataset = open_dataset(raw)
+    assert [(entry.index, bool(entry.problem)) for entry in dataset.episodes] == [
+        (-1, True), (0, False), (1, True), (2, False), (3, True),
+    ]  # fmt: skip
+    assert "line 2 of meta/episodes.jsonl can't be used" in dataset.episodes[0].problem
+    assert dataset.episodes[4].problem == "its rows are there, but meta/episodes.jsonl does not list it"
+    assert (read(raw, 3).states == recording(2).states).all()
+
+
+@pytest.mark.parametrize("template", ["../{episode_index}.parquet", "/etc/{episode_index}", "links/{episode_index}"])
+def test_a_path_that_leads_out_of_the_folder_is_refused(tmp_path: Path, template: str) -> None:
+    raw = write_lerobot_v2(tmp_path / "raw", [recording(0)], data_path=template)
+    (raw / "links").symlink_to(tmp_path)
+    with pytest.raises(EpisodeError, match="leads out of"):
+        read(raw, 0)
+
+
+def test_a_snapshot_of_the_hubs_cache_may_link_to_its_blobs(tmp_path: Path) -> None:
+    raw = write_lerobot_v2(tmp_path / "hub/snapshots/abc", [recording(0)])
+    (tmp_path / "hub/blobs").mkdir()
+    for number, file in enumerate(sorted(path for path in raw.rglob("*") if path.is_file())):
+        blob = file.rename(tmp_path / f"hub/blobs/{number}")
+        file.symlink_to(blob)
+    assert (read(raw, 0).states == recording(0).states).all()
+
+
+GR1 = Path(__file__).parents[3] / "shared/data/gr1_pick_place"
+
+
+@pytest.mark.skipif(not GR1.exists(), reason="the sample data set is not there: ../shared/data/gr1_pick_place")
+def test_a_real_data_set_with_flaws_is_read_with_notes() -> None:
+    dataset = open_dataset(GR1)
+    assert [entry.length for entry in dataset.episodes] == [416, 470, 470, 412, 328]
+    for entry in dataset.episodes[::4]:
+        episode = dataset.read(entry, "observation.images.ego_view", STATE, 4)
+        assert episode.states.shape == (len(episode.frames), 44) and episode.frames.shape[1:] == (256, 256, 3)
+        assert any("start at 0.050 s" in note for note in episode.notes)
+        assert any("is taken" in note for note in episode.notes) == (entry.index > 0)
 
 
 def test_what_the_data_set_lacks_is_said_with_what_it_has(tmp_path: Path) -> None:
@@ -132,7 +218,7 @@ def test_folders_that_are_no_data_set_are_refused_in_one_line(tmp_path: Path) ->
         open_dataset(write_lerobot(tmp_path / "empty", []))
     info = write_lerobot(tmp_path / "old", [recording(0)]) / "meta/info.json"
     info.write_text(json.dumps(json.loads(info.read_text()) | {"codebase_version": "v1.6"}))
-    with pytest.raises(DataError, match=r"LeRobot v1\.6 can't be read yet; known are v3\.0"):
+    with pytest.raises(DataError, match=r"LeRobot v1\.6 can't be read yet; known are v2\.0, v2\.1, v3\.0"):
         open_dataset(tmp_path / "old")
     info.write_text("{")
     with pytest.raises(DataError, match=r"info\.json can't be used"):

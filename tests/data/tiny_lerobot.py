@@ -1,4 +1,4 @@
-"""A LeRobot v3.0 data set of a few episodes, written without the project's own writer, and ways to spoil it."""
+"""LeRobot data sets of a few episodes, written without the project's own writer, and ways to spoil them."""
 
 from __future__ import annotations
 
@@ -104,6 +104,41 @@ def write_lerobot(
         pq.write_table(pa.Table.from_pylist(index), path / f"meta/episodes/chunk-000/file-{file:03d}.parquet")
         film = np.concatenate([episode.frames for episode in recordings[first : first + per_file]])
         (path / f"films/{CAMERA}/part-00-{file:02d}.mp4").write_bytes(encode_mp4(film, FPS))
+    return path
+
+
+def write_lerobot_v2(path: Path, recordings: list[Recording], version: str = "v2.1", **info: Any) -> Path:
+    """Write the same episodes as v2.0 or v2.1: a file for each; `info` changes what `meta/info.json` says."""
+    stated = {
+        "codebase_version": version,
+        "robot_type": "Toy Arm",
+        "fps": FPS,
+        "chunks_size": 2,
+        "features": {
+            CAMERA: {"dtype": "video", "shape": [32, 32, 3], "names": ["height", "width", "channels"]},
+            STATE: {"dtype": "float32", "shape": [7], "names": None},
+        },
+        "data_path": "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
+        "video_path": "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4",
+    }
+    lines = []
+    for number, episode in enumerate(recordings):
+        length, chunk = len(episode.states), f"chunk-{number // 2:03d}"
+        columns = {
+            "episode_index": np.full(length, number),
+            "timestamp": (np.arange(length) / FPS).astype(np.float32),
+            STATE: episode.states,
+        } | episode.columns
+        data = path / f"data/{chunk}/episode_{number:06d}.parquet"
+        film = path / f"videos/{chunk}/{CAMERA}/episode_{number:06d}.mp4"
+        for file in (data, film):
+            file.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table({name: column.tolist() for name, column in columns.items()}), data)
+        film.write_bytes(encode_mp4(episode.frames, FPS))
+        lines.append(json.dumps({"episode_index": number, "tasks": [episode.task], "length": length}))
+    (path / "meta").mkdir(parents=True)
+    (path / "meta/episodes.jsonl").write_text("\n".join(lines) + "\n")
+    (path / "meta/info.json").write_text(json.dumps(stated | info))
     return path
 
 

@@ -23,7 +23,7 @@ from vjepa.data.duplicates import near_duplicates, perceptual_hashes
 from vjepa.data.episode import STATE_NAMES, Episode
 from vjepa.data.lerobot import EpisodeError, LeRobotDataset, open_dataset
 from vjepa.data.lerobot_index import EpisodeEntry
-from vjepa.data.shards import QUARANTINE, PackedEpisode, pack_episode, write_shards
+from vjepa.data.shards import QUARANTINE, REPAIRS, PackedEpisode, pack_episode, write_shards
 from vjepa.errors import DataError, UserError
 from vjepa.imaging import square_resize
 from vjepa.processes import worker_pool
@@ -40,6 +40,7 @@ class Examined:
     blocks: Path
     fingerprint: str
     hashes: np.ndarray
+    notes: tuple[str, ...]
 
 
 @dataclass
@@ -55,17 +56,17 @@ class Rejected:
 def curate(
     raw: Path, out: Path, config: CurateConfig, workers: int = 1, progress: Callable[[int, int], None] | None = None
 ) -> dict[str, Any]:
-    """Write the episodes of the LeRobot data set `raw` as shards, manifest and quarantine list into the folder `out`.
+    """Write the episodes of the LeRobot data set `raw` as shards into `out`, with a manifest and what was left out.
 
     Args:
         raw: the data set's folder; nothing else is read.
-        out: an empty folder.
+        out: an empty folder; what was set right in episodes that are used is listed there as well, if anything was.
         config: what to take and what to leave out.
         workers: processes; the result does not depend on their number.
         progress: called with the number of episodes done and of all, after each one.
 
     Returns:
-        Counts: episodes read, kept, in each split, near-duplicates, quarantined by kind.
+        Counts: episodes read, kept, in each split, repaired, near-duplicates, quarantined by kind.
 
     Raises:
         DataError: the data set is missing, empty, lacks what the settings name, or no episode can be used.
@@ -91,12 +92,16 @@ def curate(
         manifest = write_shards(out, packed, config.episodes_per_shard)
     quarantine = [{"episode": item.episode, "file": item.file, "reason": item.reason} for item in rejected]
     (out / QUARANTINE).write_text(json.dumps(quarantine, indent=2) + "\n")
+    repaired = [{"episode": item.row["episode_index"], "notes": list(item.notes)} for item in kept if item.notes]
+    if repaired:
+        (out / REPAIRS).write_text(json.dumps(repaired, indent=2) + "\n")
     kinds = Counter(item.kind for item in rejected)
     return {
         "episodes_read": len(dataset.episodes),
         "episodes_kept": len(kept),
         "episodes_train": int((manifest["split"] == "train").sum()),
         "episodes_test": int((manifest["split"] == "test").sum()),
+        "repaired": len(repaired),
         "near_duplicates": len(kept) - manifest["group"].nunique(),
         "frames": int(manifest["frames"].sum()),
         "quarantined": {kind.replace(" ", "_").lower(): kinds[kind] for kind in KINDS},
@@ -163,7 +168,7 @@ def examine(dataset: LeRobotDataset, entry: EpisodeEntry, config: CurateConfig, 
         return Rejected(entry.index, error.file.relative_to(dataset.path).as_posix(), error.kind, str(error))
     blocks = spool / f"{raw.index}"
     blocks.write_bytes(packed.blocks)
-    return Examined(packed.row, blocks, raw.fingerprint, perceptual_hashes(raw.frames))
+    return Examined(packed.row, blocks, raw.fingerprint, perceptual_hashes(raw.frames), raw.notes)
 
 
 def assign_splits(episodes: list[Examined], config: CurateConfig) -> None:

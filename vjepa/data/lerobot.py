@@ -47,6 +47,7 @@ class RawEpisode:
         times: `float64 [T]`, s from the first frame.
         states: `float32 [T, S]`, in the data set's own meaning.
         fingerprint: SHA-256 of all states recorded, whichever frames were chosen: copies have the same.
+        notes: what was found otherwise than the data set says, and set right.
     """
 
     index: int
@@ -55,6 +56,7 @@ class RawEpisode:
     times: np.ndarray
     states: np.ndarray
     fingerprint: str
+    notes: tuple[str, ...] = ()
 
 
 def open_dataset(path: Path) -> LeRobotDataset:
@@ -120,14 +122,20 @@ class LeRobotDataset:
         """
         if entry.problem:
             raise EpisodeError("unreadable", entry.data_file, entry.problem)
-        times, states = self.rows(entry, state)
+        times, states, notes = self.rows(entry, state)
         fingerprint = hashlib.sha256(states.tobytes()).hexdigest()
         chosen = np.arange(len(times)) if fps is None else nearest_rows(times, fps)
         frames = self.frames(entry, camera, times[chosen])
-        return RawEpisode(entry.index, entry.task, frames, times[chosen] - times[0], states[chosen], fingerprint)
+        return RawEpisode(
+            entry.index, entry.task, frames, times[chosen] - times[0], states[chosen], fingerprint, entry.notes + notes
+        )
 
-    def rows(self, entry: EpisodeEntry, state: str) -> tuple[np.ndarray, np.ndarray]:
-        """Time stamps `float64 [T]` (s) and states `float32 [T, S]` of all rows of an episode, checked."""
+    def rows(self, entry: EpisodeEntry, state: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+        """Time stamps `float64 [T]` (s) and states `float32 [T, S]` of all rows of an episode, checked, and notes.
+
+        Stamps that keep their pace and only start elsewhere are counted from the first row: they continue the episode
+        before, or begin one frame late, while the rows and the frames are all there.
+        """
         # Some converters name the file beside the right one where a file was full (lerobot#2401).
         files, place = self.data_files, self.data_files.index(entry.data_file)
         for file in (entry.data_file, *files[place + 1 : place + 2], *files[max(place - 1, 0) : place]):
@@ -139,12 +147,18 @@ class LeRobotDataset:
             detail = f"{len(rows)} rows of the {entry.length} that the index states"
             raise EpisodeError("unreadable", entry.data_file, detail)
         times = table.times[rows]
+        notes: tuple[str, ...] = ()
+        start = times[0]
+        if abs(start) > 0.5 / self.fps:
+            times = times - start
+            notes = (f"its time stamps start at {start:.3f} s: they are counted from the first row",)
         off = np.abs(times - np.arange(len(rows)) / self.fps)
         if not (off <= 0.5 / self.fps).all():  # NaN is off, too
             row = int(np.argmax(~(off <= 0.5 / self.fps)))
-            detail = f"row {row} says {times[row]:.3f} s, {row / self.fps:.3f} s is due at {self.fps:g} frames a second"
+            due = f"{row / self.fps:.3f} s is due at {self.fps:g} frames a second"
+            detail = f"row {row} says {times[row]:.3f} s{' after the first' if notes else ''}, {due}"
             raise EpisodeError("time stamps off", file, detail)
-        return times, table.states[rows]
+        return times, table.states[rows], notes
 
     def table(self, file: Path, state: str) -> DataTable:
         """The columns of a data file; the last one is kept, since neighbouring episodes share a file."""

@@ -1,11 +1,13 @@
 """Where each episode of a LeRobot data set lies: its index, by version of the format.
 
-v3.0 today: many episodes in a file. Another version is another function in `LAYOUTS`.
+v3.0: many episodes in a file. v2.0 and v2.1: a file for each. Another version is another function in `LAYOUTS`.
 """
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,11 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vjepa.errors import DataError
+from vjepa.files import require_inside
 
 
 @dataclass(frozen=True)
 class VideoSpan:
-    """Where an episode lies in a video file: from `start` to `end`, in s."""
+    """Where an episode lies in a video file: from `start` to `end`, in s; infinite where it has the file for itself."""
 
     file: Path
     start: float
@@ -28,7 +31,17 @@ class VideoSpan:
 
 @dataclass(frozen=True)
 class EpisodeEntry:
-    """What the data set's index says of an episode; `problem` says why it can't be believed, if so."""
+    """What the data set's index says of an episode.
+
+    Attributes:
+        index: its number.
+        length: rows.
+        task: a sentence.
+        data_file: where its rows are.
+        videos: where its frames are, by camera.
+        problem: why all this can't be believed, if so.
+        notes: what was found otherwise than the index says, and set right.
+    """
 
     index: int
     length: int
@@ -36,11 +49,38 @@ class EpisodeEntry:
     data_file: Path
     videos: Mapping[str, VideoSpan]
     problem: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def cameras_of(info: Mapping[str, Any]) -> list[str]:
+    """The video features that `meta/info.json` announces."""
+    return [key for key, feature in info["features"].items() if feature.get("dtype") == "video"]
+
+
+def filled(path: Path, template: str, **numbers: Any) -> Path:
+    """The file that a path template of `meta/info.json` names.
+
+    Raises:
+        ValueError: it leads out of the data set's folder.
+        KeyError, IndexError: it asks for something else than `numbers`.
+    """
+    file = path / template.format(**numbers)
+    require_inside(path, file)
+    return file
+
+
+def once_each(entries: Iterable[EpisodeEntry], where: str) -> list[EpisodeEntry]:
+    """Entries in the order of their numbers; a number that is given twice is a problem of that episode."""
+    found: dict[int, EpisodeEntry] = {}
+    for entry in sorted(entries, key=lambda entry: entry.index):
+        twice = entry.index in found
+        found[entry.index] = replace(entry, problem=f"{where} gives its number twice") if twice else entry
+    return list(found.values())
 
 
 def episodes_v30(path: Path, info: Mapping[str, Any]) -> list[EpisodeEntry]:
     """The index of a v3.0 data set: all files under `meta/episodes`, whatever their number."""
-    cameras = [key for key, feature in info["features"].items() if feature.get("dtype") == "video"]
+    cameras = cameras_of(info)
     rows: list[dict[str, Any]] = []
     for file in sorted((path / "meta/episodes").glob("*/*.parquet")):
         try:
@@ -50,26 +90,19 @@ def episodes_v30(path: Path, info: Mapping[str, Any]) -> list[EpisodeEntry]:
             raise DataError(f"{file} can't be read: {' '.join(str(error).split())}") from error
         if not all(isinstance(row.get("episode_index"), int) for row in rows):
             raise DataError(f"{file} can't be used: not every row has an episode_index")
-    entries: dict[int, EpisodeEntry] = {}
-    for row in sorted(rows, key=lambda row: row["episode_index"]):
-        entry = entry_v30(path, info, cameras, row)
-        if entry.index in entries:
-            entry = replace(entry, problem="meta/episodes gives its number twice")
-        entries[entry.index] = entry
-    return list(entries.values())
+    return once_each((entry_v30(path, info, cameras, row) for row in rows), "meta/episodes")
 
 
 def entry_v30(path: Path, info: Mapping[str, Any], cameras: Iterable[str], row: Mapping[str, Any]) -> EpisodeEntry:
     """One row of the index."""
     index, task = row["episode_index"], "; ".join(row.get("tasks") or [])
     try:
-        data = path / info["data_path"].format(
-            chunk_index=int(row["data/chunk_index"]), file_index=int(row["data/file_index"])
-        )
+        place = {name: int(row[f"data/{name}"]) for name in ("chunk_index", "file_index")}
+        data = filled(path, info["data_path"], **place)
         videos = {}
         for key in cameras:
-            part = {name: row[f"videos/{key}/{name}"] for name in ("chunk_index", "file_index")}
-            file = path / info["video_path"].format(video_key=key, **{name: int(at) for name, at in part.items()})
+            place = {name: int(row[f"videos/{key}/{name}"]) for name in ("chunk_index", "file_index")}
+            file = filled(path, info["video_path"], video_key=key, **place)
             span = VideoSpan(file, float(row[f"videos/{key}/from_timestamp"]), float(row[f"videos/{key}/to_timestamp"]))
             if not 0 <= span.start < span.end < math.inf:
                 raise ValueError(f"its span in {key} is {span.start} to {span.end} s")
@@ -80,5 +113,79 @@ def entry_v30(path: Path, info: Mapping[str, Any], cameras: Iterable[str], row: 
         return EpisodeEntry(index, 0, task, path / "meta/episodes", {}, problem)
 
 
-LAYOUTS: dict[str, Callable[[Path, Mapping[str, Any]], list[EpisodeEntry]]] = {"v3.0": episodes_v30}
+def episodes_v2(path: Path, info: Mapping[str, Any]) -> list[EpisodeEntry]:
+    """The index of a v2.0 or v2.1 data set, `meta/episodes.jsonl`, and the episodes that it does not list.
+
+    Where a file is not at the place that the templates name, the one file of its name is taken instead, with a note.
+    """
+    lines = path / "meta/episodes.jsonl"
+    try:
+        text = lines.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{lines} can't be read: {error}") from error
+    entries, files = [], FilesByName(path)
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            entries.append(entry_v2(path, info, files, line, f"line {number} of meta/episodes.jsonl"))
+    listed = {entry.index for entry in entries}
+    for file in files.all("data", ".parquet"):
+        digits = re.search(r"episode_(\d+)$", file.stem)
+        if digits and int(digits[1]) not in listed:
+            problem = "its rows are there, but meta/episodes.jsonl does not list it"
+            entries.append(EpisodeEntry(int(digits[1]), 0, "", file, {}, problem))
+    return once_each(entries, "meta/episodes.jsonl")
+
+
+def entry_v2(path: Path, info: Mapping[str, Any], files: FilesByName, line: str, where: str) -> EpisodeEntry:
+    """One line of the index; what can't be read has the number -1 - line, so that it is counted and named."""
+    index = -1
+    try:
+        row = json.loads(line)
+        index = int(row["episode_index"])
+        numbers = {"episode_index": index, "episode_chunk": index // int(info.get("chunks_size") or 1000)}
+        data, notes = files.find(filled(path, info["data_path"], **numbers), "data")
+        videos = {}
+        for key in cameras_of(info):
+            due = filled(path, info["video_path"], video_key=key, **numbers)
+            file, moved = files.find(due, f"videos/**/{key}")
+            videos[key] = VideoSpan(file, 0.0, math.inf)
+            notes += moved
+        return EpisodeEntry(index, int(row["length"]), "; ".join(row.get("tasks") or []), data, videos, "", notes)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        problem = f"{where} can't be used: {type(error).__name__}: {error}"
+        return EpisodeEntry(index, 0, "", path / "meta/episodes.jsonl", {}, problem)
+
+
+class FilesByName:
+    """Files of a data set by name, for those that are not where they are due; looked through once, if ever."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._found: dict[str, dict[str, list[Path]]] = {}
+
+    def all(self, folder: str, suffix: str) -> list[Path]:
+        """Every file of a kind below a folder, sorted."""
+        return sorted((self.path / folder).rglob(f"*{suffix}"))
+
+    def find(self, due: Path, below: str) -> tuple[Path, tuple[str, ...]]:
+        """A file, and a note where it is not where it is due; `below` is a folder or a pattern of folders."""
+        if due.exists():
+            return due, ()
+        if below not in self._found:
+            names = self._found.setdefault(below, {})
+            for file in sorted(self.path.glob(f"{below}/**/*{due.suffix}")):
+                names.setdefault(file.name, []).append(file)
+        found = self._found[below].get(due.name, [])
+        if len(found) != 1:
+            return due, ()  # reading it says that it is missing
+        require_inside(self.path, found[0])
+        there, wanted = (file.relative_to(self.path).as_posix() for file in (found[0], due))
+        return found[0], (f"{there} is taken: {wanted}, which meta/info.json names, is not there",)
+
+
+LAYOUTS: dict[str, Callable[[Path, Mapping[str, Any]], list[EpisodeEntry]]] = {
+    "v2.0": episodes_v2,
+    "v2.1": episodes_v2,
+    "v3.0": episodes_v30,
+}
 """How to list the episodes of each version of the format."""
