@@ -23,11 +23,12 @@ from vjepa.data.duplicates import near_duplicates, perceptual_hashes
 from vjepa.data.episode import STATE_NAMES, Episode
 from vjepa.data.lerobot import EpisodeError, LeRobotDataset, open_dataset
 from vjepa.data.lerobot_index import EpisodeEntry
-from vjepa.data.shards import QUARANTINE, REPAIRS, PackedEpisode, pack_episode, write_shards
+from vjepa.data.shards import QUARANTINE, PackedEpisode, pack_episode, write_shards
 from vjepa.errors import DataError, UserError
 from vjepa.imaging import square_resize
 from vjepa.processes import worker_pool
 
+REPAIRS = "repairs.json"
 KINDS = ("unreadable", "missing frames", "time stamps off", "NaN state", "too short", "motionless")
 """Why an episode may be left out."""
 
