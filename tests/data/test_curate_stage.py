@@ -36,7 +36,7 @@ def test_the_stage_leaves_shards_and_counts_and_says_what_was_left_out(
 
 @pytest.mark.parametrize(
     ("episodes", "message"),
-    [(None, r"data/raw is missing: put a LeRobot v3\.0 data set there"), (0, "data/raw holds no episodes")],
+    [(None, r"data/raw is missing: put a LeRobot data set there"), (0, "data/raw holds no episodes")],
 )
 def test_no_data_is_one_clear_line_and_leaves_nothing(folder: Path, episodes: int | None, message: str) -> None:
     if episodes is not None:
