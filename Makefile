@@ -3,6 +3,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 PROFILE ?= cpu
+SOURCE ?= simulator
 INSTALLED := .venv/.installed
 
 # The stages are started as `python -m stages.<name>`: that python is the environment's.
@@ -26,8 +27,8 @@ flow: $(INSTALLED) ## the same chain as a Prefect flow; a server of its own unle
 results: $(INSTALLED) ## the results of the last run again
 	@python -m scripts.results
 
-profile: $(INSTALLED) ## compose params.yaml from conf/: make profile PROFILE=smoke
-	@python -m scripts.compose profile=$(PROFILE)
+profile: $(INSTALLED) ## compose params.yaml from conf/: make profile PROFILE=smoke SOURCE=droid
+	@python -m scripts.compose profile=$(PROFILE) source=$(SOURCE)
 
 test: $(INSTALLED) check ## everything that must hold: the checks, then the tests with the smoke chain
 	@MUJOCO_GL="$$(python -m scripts.check_machine)" && export MUJOCO_GL && pytest

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from stages.runner import main
-from vjepa.config import CurateConfig
+from vjepa.config import CurateConfig, SourceConfig
 from vjepa.data import curation
 from vjepa.data.shards import QUARANTINE
 from vjepa.errors import DataError
@@ -20,10 +20,10 @@ SHARDS = Path("data/shards")
 METRICS = Path("metrics/curate.json")
 
 
-def run(curate: CurateConfig) -> None:
+def run(source: SourceConfig, curate: CurateConfig) -> None:
     """Curate all episodes, in as many processes as there are cores."""
     if not RAW.exists():
-        raise DataError(f"{RAW} is missing: put a LeRobot data set there, or make one with `dvc repro collect`")
+        raise DataError(f"{RAW} is missing: put a data set there, or make one with `dvc repro collect`")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for the processes to come: there is one a core already
     columns = (TextColumn("curate"), BarColumn(), MofNCompleteColumn(), TextColumn("episodes"), TimeRemainingColumn())
     console = Console(stderr=True, soft_wrap=True)
@@ -32,6 +32,7 @@ def run(curate: CurateConfig) -> None:
         counts = curation.curate(
             RAW,
             folder,
+            source,
             curate,
             workers=os.cpu_count() or 1,
             progress=lambda done, total: progress.update(bar, completed=done, total=total),

@@ -13,7 +13,7 @@ from typing import Any
 
 from stages.runner import main
 from vjepa.checkpoints.encoder import load_encoder
-from vjepa.config import CurateConfig, EncoderConfig, ExportConfig, PosttrainConfig, PretrainConfig
+from vjepa.config import CurateConfig, EncoderConfig, ExportConfig, PosttrainConfig, PretrainConfig, SourceConfig
 from vjepa.data.shards import load_episodes
 from vjepa.errors import UserError
 from vjepa.export.bundle import write_bundle
@@ -39,6 +39,7 @@ def measured_by(stage: str) -> Any:
 def run(
     export: ExportConfig,
     seed: int,
+    source: SourceConfig,
     curate: CurateConfig,
     encoder: EncoderConfig,
     pretrain: PretrainConfig,
@@ -46,6 +47,7 @@ def run(
 ) -> None:
     """Export, compare with torch, and write the bundle."""
     sections: dict[str, Any] = {
+        "source": source,
         "curate": curate,
         "encoder": encoder,
         "pretrain": pretrain,

@@ -35,6 +35,7 @@ WATCH_S = 0.2
 SECTIONS: dict[str, type] = {
     "seed": int,
     "collect": config.CollectConfig,
+    "source": config.SourceConfig,
     "curate": config.CurateConfig,
     "validate": config.ValidateConfig,
     "encoder": config.EncoderConfig,

@@ -108,12 +108,87 @@ class CollectConfig:
     workers: int  # simulator processes
 
 
+POSITION_UNITS, ANGLE_UNITS = ("m", "cm", "mm"), ("rad", "deg")
+ROTATION_WIDTHS = {
+    "quaternion xyzw": 4,
+    "quaternion wxyz": 4,
+    "rotation vector": 3,
+    "matrix": 9,  # row by row
+    "6d columns": 6,  # the first two columns, one after the other
+    "6d rows": 6,
+}
+"""Conventions of rotations and the number of their values; beside them, Euler angles by three letters."""
+
+
+@dataclass
+class PositionConfig:
+    """Where the end effector is: three values of a column."""
+
+    column: str
+    at: list[int]  # which values of the column, from 0: x, y, z in the robot's base frame
+    unit: str  # m, cm or mm
+
+    def __post_init__(self) -> None:
+        require(len(self.at) == 3 and min(self.at) >= 0, "state.position.at needs three places, of x, y and z")
+        require(self.unit in POSITION_UNITS, f"state.position.unit must be one of {POSITION_UNITS}, not {self.unit!r}")
+
+
+@dataclass
+class RotationConfig:
+    """How the end effector is turned: 3, 4, 6 or 9 values of a column."""
+
+    column: str
+    at: list[int]  # which values of the column, from 0
+    convention: str  # Euler angles: xyz (extrinsic), XYZ (intrinsic), zyx, ...; or one of ROTATION_WIDTHS
+    unit: str  # of angles: rad or deg
+
+    def __post_init__(self) -> None:
+        euler = len(self.convention) == 3 and (self.convention.islower() or self.convention.isupper())
+        euler = euler and set(self.convention.lower()) <= set("xyz")
+        known = euler or self.convention in ROTATION_WIDTHS
+        names = ", ".join(ROTATION_WIDTHS)
+        require(known, f"state.rotation.convention must be Euler letters or one of {names}, not {self.convention!r}")
+        width = ROTATION_WIDTHS.get(self.convention, 3)
+        require(len(self.at) == width and min(self.at) >= 0, f"state.rotation.at needs {width} places")
+        require(self.unit in ANGLE_UNITS, f"state.rotation.unit must be one of {ANGLE_UNITS}, not {self.unit!r}")
+
+
+@dataclass
+class GripperConfig:
+    """How far the gripper is closed: one value of a column."""
+
+    column: str
+    at: int  # which value of the column, from 0
+    open: float  # what the column says when it is open
+    closed: float  # and when it is closed
+
+    def __post_init__(self) -> None:
+        require(self.at >= 0, "state.gripper.at must be 0 or more")
+        require(self.open != self.closed, f"state.gripper: open and closed can't both be {self.open}")
+
+
+@dataclass
+class StateConfig:
+    """Which columns make the state; what a robot has not is null, and 0 in the state."""
+
+    position: PositionConfig
+    rotation: RotationConfig | None
+    gripper: GripperConfig | None
+
+
+@dataclass
+class SourceConfig:
+    """What lies in data/raw, and which of it is used. `vjepa data inspect` proposes it."""
+
+    format: str  # lerobot or droid
+    camera: str  # LeRobot: video feature, e.g. observation.images.front; DROID: ext1, ext2 or wrist
+    state: StateConfig
+
+
 @dataclass
 class CurateConfig:
-    """Episodes of a LeRobot data set -> WebDataset shards and their manifest."""
+    """Raw episodes -> WebDataset shards and their manifest."""
 
-    camera: str  # video feature to use, e.g. observation.images.corner
-    state: str  # column that holds the state, e.g. observation.state
     fps: float  # frames a second wanted in the shards; chosen by time stamp
     image_size: int  # pixels on each side in the shards
     test_share: float  # share of episodes held out, by hash of the episode

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_lerobot import CAMERA, CONFIG, STATE, Recording, recording, truncate, write_lerobot
+from tiny_lerobot import CAMERA, CONFIG, SOURCE, STATE, Recording, recording, truncate, write_lerobot
 
 from vjepa.data.curation import curate, split_of
 from vjepa.data.shards import load_episodes, read_manifest
@@ -18,7 +18,8 @@ from vjepa.errors import DataError, UserError
 
 def run(raw: Path, out: Path, workers: int = 1, **changes: Any) -> dict[str, Any]:
     out.mkdir()
-    return curate(raw, out, replace(CONFIG, **changes), workers)
+    source = replace(SOURCE, camera=changes.pop("camera", SOURCE.camera))
+    return curate(raw, out, source, replace(CONFIG, **changes), workers)
 
 
 def splits_by_scene(out: Path, numbers: list[int], seeds: list[int]) -> dict[int, str]:
@@ -180,7 +181,7 @@ def test_settings_that_do_not_fit_the_data_are_refused_before_reading(tmp_path: 
     with pytest.raises(DataError, match="no video 'wrist'"):
         run(raw, tmp_path / "wrist", camera="wrist")
     info = json.loads((raw / "meta/info.json").read_text())
-    info["features"][STATE]["shape"] = [14]
+    info["features"][STATE]["shape"] = [6]
     (raw / "meta/info.json").write_text(json.dumps(info))
-    with pytest.raises(DataError, match=r"has the shape \[14\], 7 values are needed: x, y, z"):
+    with pytest.raises(DataError, match=r"has the shape \[6\], source\.state takes its value number 6"):
         run(raw, tmp_path / "wide")

@@ -6,15 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_lerobot import CAMERA, STATE, recording, truncate, write_lerobot, write_lerobot_v2
+from tiny_lerobot import CAMERA, MAPPING, STATE, recording, truncate, write_lerobot, write_lerobot_v2
 
-from vjepa.data.lerobot import EpisodeError, RawEpisode, nearest_rows, open_dataset
+from vjepa.data.lerobot import open_dataset
+from vjepa.data.raw import EpisodeError, RawEpisode, nearest_rows
+from vjepa.data.state_mapping import ColumnAsItIs
 from vjepa.errors import DataError
 
 
 def read(path: Path, episode: int, fps: float | None = None) -> RawEpisode:
     dataset = open_dataset(path)
-    return dataset.read(dataset.episodes[episode], CAMERA, STATE, fps)
+    return dataset.read(dataset.episodes[episode], CAMERA, MAPPING, fps)
 
 
 def brightness(frames: np.ndarray) -> np.ndarray:
@@ -27,7 +29,7 @@ def test_every_episode_has_its_own_rows_and_frames(tmp_path: Path) -> None:
     dataset = open_dataset(tmp_path / "raw")
     assert [entry.index for entry in dataset.episodes] == [0, 1, 2, 3, 4]  # they stand in three index files
     for entry, made in zip(dataset.episodes, recordings, strict=True):
-        episode = dataset.read(entry, CAMERA, STATE)
+        episode = dataset.read(entry, CAMERA, MAPPING)
         assert (episode.states == made.states).all()
         assert np.abs(brightness(episode.frames) - brightness(made.frames)).max() < 1
         assert episode.times == pytest.approx(np.arange(len(made.states)) / 10, abs=1e-6)
@@ -132,7 +134,7 @@ def test_all_versions_give_the_same_episodes(tmp_path: Path) -> None:
         write_lerobot_v2(tmp_path / version, recordings, version)
         dataset, reference = open_dataset(tmp_path / version), open_dataset(tmp_path / "v3.0")
         for entry, wanted in zip(dataset.episodes, reference.episodes, strict=True):
-            found, expected = dataset.read(entry, CAMERA, STATE, 5), reference.read(wanted, CAMERA, STATE, 5)
+            found, expected = dataset.read(entry, CAMERA, MAPPING, 5), reference.read(wanted, CAMERA, MAPPING, 5)
             assert (found.index, found.task, found.fingerprint) == (wanted.index, expected.task, expected.fingerprint)
             assert (found.states == expected.states).all() and (found.times == expected.times).all()
             assert np.abs(brightness(found.frames) - brightness(expected.frames)).max() < 1
@@ -195,7 +197,7 @@ def test_a_real_data_set_with_flaws_is_read_with_notes() -> None:
     dataset = open_dataset(GR1)
     assert [entry.length for entry in dataset.episodes] == [416, 470, 470, 412, 328]
     for entry in dataset.episodes[::4]:
-        episode = dataset.read(entry, "observation.images.ego_view", STATE, 4)
+        episode = dataset.read(entry, "observation.images.ego_view", ColumnAsItIs(STATE), 4)
         assert episode.states.shape == (len(episode.frames), 44) and episode.frames.shape[1:] == (256, 256, 3)
         assert any("start at 0.050 s" in note for note in episode.notes)
         assert any("is taken" in note for note in episode.notes) == (entry.index > 0)
@@ -204,11 +206,13 @@ def test_a_real_data_set_with_flaws_is_read_with_notes() -> None:
 def test_what_the_data_set_lacks_is_said_with_what_it_has(tmp_path: Path) -> None:
     dataset = open_dataset(write_lerobot(tmp_path / "raw", [recording(0)]))
     with pytest.raises(DataError, match=f"no video 'wrist'; it has {CAMERA}"):
-        dataset.require("wrist", STATE, 5)
+        dataset.require("wrist", MAPPING.needs, 5)
     with pytest.raises(DataError, match=f"no column 'joints'; it has {STATE}"):
-        dataset.require(CAMERA, "joints", 5)
+        dataset.require(CAMERA, {"joints": 1}, 5)
+    with pytest.raises(DataError, match=r"has the shape \[7\], source\.state takes its value number 8"):
+        dataset.require(CAMERA, {STATE: 9}, 5)
     with pytest.raises(DataError, match="has 10 frames a second, 15 are wanted"):
-        dataset.require(CAMERA, STATE, 15)
+        dataset.require(CAMERA, MAPPING.needs, 15)
 
 
 def test_folders_that_are_no_data_set_are_refused_in_one_line(tmp_path: Path) -> None:

@@ -12,13 +12,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.ndimage import gaussian_filter
 
-from vjepa.config import CurateConfig
+from vjepa.config import CurateConfig, GripperConfig, PositionConfig, RotationConfig, SourceConfig, StateConfig
+from vjepa.data.state_mapping import PoseMapping
 from vjepa.data.video import encode_mp4
 
 CAMERA, STATE, FPS = "observation.images.front", "observation.state", 10.0
+POSE = StateConfig(
+    PositionConfig(STATE, [0, 1, 2], "m"),
+    RotationConfig(STATE, [3, 4, 5], "xyz", "rad"),
+    GripperConfig(STATE, 6, 0.0, 1.0),
+)
+MAPPING = PoseMapping(POSE)
+SOURCE = SourceConfig("lerobot", CAMERA, POSE)
 CONFIG = CurateConfig(
-    camera=CAMERA,
-    state=STATE,
     fps=5.0,
     image_size=16,
     test_share=0.4,

@@ -13,12 +13,13 @@ COMMANDS = {
     "models": "list the sizes of V-JEPA 2, 2.1 and 2-AC with parameters, tokens and memory",
     "checkpoint": "say what a file of weights holds, or convert it between the official and transformers' form",
     "encode": "write the features of videos",
+    "data": "say what a data set of robot episodes is and what is wrong with it",
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; exits with 1 and one line on standard error where the user can mend what is wrong."""
-    parser = argparse.ArgumentParser(prog="vjepa", description="V-JEPA 2: models, weights and features.")
+    parser = argparse.ArgumentParser(prog="vjepa", description="V-JEPA 2: models, weights, features and data.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     given = list(sys.argv[1:] if arguments is None else arguments)
     chosen = next((word for word in given if word in COMMANDS), None)

@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from vjepa.config import CurateConfig
+from vjepa.config import CurateConfig, SourceConfig
 from vjepa.data.duplicates import near_duplicates, perceptual_hashes
 from vjepa.data.episode import STATE_NAMES, Episode
-from vjepa.data.lerobot import EpisodeError, LeRobotDataset, open_dataset
-from vjepa.data.lerobot_index import EpisodeEntry
+from vjepa.data.raw import EpisodeError, Source
 from vjepa.data.shards import QUARANTINE, PackedEpisode, pack_episode, write_shards
+from vjepa.data.sources import open_source
 from vjepa.errors import DataError, UserError
 from vjepa.imaging import square_resize
 from vjepa.processes import worker_pool
@@ -55,13 +55,19 @@ class Rejected:
 
 
 def curate(
-    raw: Path, out: Path, config: CurateConfig, workers: int = 1, progress: Callable[[int, int], None] | None = None
+    raw: Path,
+    out: Path,
+    source: SourceConfig,
+    config: CurateConfig,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Write the episodes of the LeRobot data set `raw` as shards into `out`, with a manifest and what was left out.
+    """Write the episodes of the data set `raw` as shards into `out`, with a manifest and what was left out.
 
     Args:
         raw: the data set's folder; nothing else is read.
         out: an empty folder; what was set right in episodes that are used is listed there as well, if anything was.
+        source: what the data set is, and which of it makes an episode.
         config: what to take and what to leave out.
         workers: processes; the result does not depend on their number.
         progress: called with the number of episodes done and of all, after each one.
@@ -72,11 +78,13 @@ def curate(
     Raises:
         DataError: the data set is missing, empty, lacks what the settings name, or no episode can be used.
     """
-    dataset = open_and_check(raw, config)
+    if config.image_size < 2 or config.image_size % 2:
+        raise UserError(f"curate.image_size must be an even number of pixels, not {config.image_size}")
+    dataset = open_source(raw, source, config.fps)
     kept: list[Examined] = []
     rejected: list[Rejected] = []
     with TemporaryDirectory(dir=out, prefix=".spool") as spool:
-        for done, result in enumerate(examine_all(dataset, config, Path(spool), workers), 1):
+        for done, result in enumerate(examine_all(dataset, source, config, Path(spool), workers), 1):
             if isinstance(result, Examined):
                 kept.append(result)
             else:
@@ -109,21 +117,8 @@ def curate(
     }
 
 
-def open_and_check(raw: Path, config: CurateConfig) -> LeRobotDataset:
-    """Open a data set and see that it has what the settings name."""
-    if config.image_size < 2 or config.image_size % 2:
-        raise UserError(f"curate.image_size must be an even number of pixels, not {config.image_size}")
-    dataset = open_dataset(raw)
-    dataset.require(config.camera, config.state, config.fps)
-    shape = list(dataset.features[config.state].get("shape", []))
-    if shape != [len(STATE_NAMES)]:
-        needed = f"{len(STATE_NAMES)} values are needed: {', '.join(STATE_NAMES)}"
-        raise DataError(f"{raw}: the column {config.state!r} has the shape {shape}, {needed}")
-    return dataset
-
-
 def examine_all(
-    dataset: LeRobotDataset, config: CurateConfig, spool: Path, workers: int
+    dataset: Source, source: SourceConfig, config: CurateConfig, spool: Path, workers: int
 ) -> Iterator[Examined | Rejected]:
     """Examine every episode, in order; in `workers` processes if more than one."""
     if workers == 1:
@@ -131,14 +126,14 @@ def examine_all(
             yield examine(dataset, entry, config, spool)
         dataset.close()
         return
-    with worker_pool(workers, "free some memory", start_worker, (dataset.path, config, spool)) as pool:
+    with worker_pool(workers, "free some memory", start_worker, (dataset.path, source, config, spool)) as pool:
         yield from pool.map(examine_in_worker, range(len(dataset.episodes)), chunksize=16)
 
 
-def start_worker(raw: Path, config: CurateConfig, spool: Path) -> None:
+def start_worker(raw: Path, source: SourceConfig, config: CurateConfig, spool: Path) -> None:
     """Open the data set once in each process."""
     global _worker
-    _worker = open_dataset(raw), config, spool
+    _worker = open_source(raw, source, config.fps), config, spool
 
 
 def examine_in_worker(place: int) -> Examined | Rejected:
@@ -147,24 +142,24 @@ def examine_in_worker(place: int) -> Examined | Rejected:
     return examine(dataset, dataset.episodes[place], config, spool)
 
 
-_worker: tuple[LeRobotDataset, CurateConfig, Path]
+_worker: tuple[Source, CurateConfig, Path]
 
 
-def examine(dataset: LeRobotDataset, entry: EpisodeEntry, config: CurateConfig, spool: Path) -> Examined | Rejected:
+def examine(dataset: Source, entry: Any, config: CurateConfig, spool: Path) -> Examined | Rejected:
     """Read, check, resize, hash and pack one episode."""
     try:
-        raw = dataset.read(entry, config.camera, config.state, config.fps)
+        raw = dataset.read(entry, config.fps)
         if not np.isfinite(raw.states).all():
             row, column = np.argwhere(~np.isfinite(raw.states))[0]
-            raise EpisodeError("NaN state", entry.data_file, f"{STATE_NAMES[column]} at {raw.times[row]:.3f} s")
+            raise EpisodeError("NaN state", raw.file, f"{STATE_NAMES[column]} at {raw.times[row]:.3f} s")
         if len(raw.frames) < config.min_frames:
-            raise EpisodeError("too short", entry.data_file, f"{len(raw.frames)} frames at {config.fps:g} a second")
+            raise EpisodeError("too short", raw.file, f"{len(raw.frames)} frames at {config.fps:g} a second")
         source = re.sub(r"[^a-z0-9]+", "-", dataset.robot.lower()).strip("-") or "raw"
         frames = square_resize(raw.frames, config.image_size)
         episode = Episode(f"{source}-{raw.index:06d}", raw.task, frames, raw.times, raw.states)
         packed = pack_episode(episode, source, raw.index, config.fps)
         if packed.row["motion_m"] < config.min_motion:
-            raise EpisodeError("motionless", entry.data_file, f"the hand moves {packed.row['motion_m']:.3f} m in all")
+            raise EpisodeError("motionless", raw.file, f"the hand moves {packed.row['motion_m']:.3f} m in all")
     except EpisodeError as error:
         return Rejected(entry.index, error.file.relative_to(dataset.path).as_posix(), error.kind, str(error))
     blocks = spool / f"{raw.index}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,44 +19,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vjepa.data.lerobot_index import LAYOUTS, EpisodeEntry
+from vjepa.data.raw import EpisodeError, RawEpisode, nearest_rows
+from vjepa.data.state_mapping import StateMapping
 from vjepa.data.video import VideoFile
 from vjepa.errors import DataError
-
-
-class EpisodeError(DataError):
-    """One episode can't be used.
-
-    Attributes:
-        kind: the reason in a word or two, to be counted: `unreadable`, `missing frames`, `time stamps off`, ...
-        file: the file at fault.
-    """
-
-    def __init__(self, kind: str, file: Path, detail: str) -> None:
-        super().__init__(f"{kind}: {detail}")
-        self.kind, self.file = kind, file
-
-
-@dataclass
-class RawEpisode:
-    """A recorded episode.
-
-    Attributes:
-        index: its number in the data set.
-        task: a sentence.
-        frames: `uint8 [T, H, W, 3]`, RGB.
-        times: `float64 [T]`, s from the first frame.
-        states: `float32 [T, S]`, in the data set's own meaning.
-        fingerprint: SHA-256 of all states recorded, whichever frames were chosen: copies have the same.
-        notes: what was found otherwise than the data set says, and set right.
-    """
-
-    index: int
-    task: str
-    frames: np.ndarray
-    times: np.ndarray
-    states: np.ndarray
-    fingerprint: str
-    notes: tuple[str, ...] = ()
 
 
 def open_dataset(path: Path) -> LeRobotDataset:
@@ -82,6 +48,33 @@ def open_dataset(path: Path) -> LeRobotDataset:
     return LeRobotDataset(path, fps, features, str(info.get("robot_type") or path.name), episodes)
 
 
+def open_lerobot(path: Path, camera: str, mapping: StateMapping, fps: float) -> LeRobotSource:
+    """Open a data set as a source of one camera and one state.
+
+    Raises:
+        DataError: as `open_dataset`; or it lacks the camera, a column, values in it, or frames enough.
+    """
+    dataset = open_dataset(path)
+    dataset.require(camera, mapping.needs, fps)
+    return LeRobotSource(dataset, camera, mapping)
+
+
+class LeRobotSource:
+    """See `vjepa.data.raw.Source`."""
+
+    def __init__(self, dataset: LeRobotDataset, camera: str, mapping: StateMapping) -> None:
+        self.dataset, self.camera, self.mapping = dataset, camera, mapping
+        self.path, self.robot, self.episodes = dataset.path, dataset.robot, dataset.episodes
+
+    def read(self, entry: EpisodeEntry, fps: float) -> RawEpisode:
+        """One episode."""
+        return self.dataset.read(entry, self.camera, self.mapping, fps)
+
+    def close(self) -> None:
+        """Close the video that is open."""
+        self.dataset.close()
+
+
 class LeRobotDataset:
     """An open data set: read its `episodes` one by one, best in their order, since files are kept open.
 
@@ -97,24 +90,32 @@ class LeRobotDataset:
     ) -> None:
         self.path, self.fps, self.features, self.robot, self.episodes = path, fps, features, robot, episodes
         self.data_files = sorted({entry.data_file for entry in episodes if not entry.problem})
-        self._table: tuple[Path, str, DataTable] | None = None
+        self._table: tuple[Path, tuple[str, ...], DataTable] | None = None
         self._video: tuple[Path, VideoFile] | None = None
 
-    def require(self, camera: str, state: str, fps: float) -> None:
-        """Check that there are such a video and such a column, and frames enough.
+    def require(self, camera: str, columns: Mapping[str, int], fps: float) -> None:
+        """Check that there are such a video and such columns, each of so many values or more, and frames enough.
 
         Raises:
             DataError: it says what there is instead.
         """
-        for name, wanted in ((camera, True), (state, False)):
-            fitting = [key for key, feature in self.features.items() if (feature.get("dtype") == "video") == wanted]
-            if name not in fitting:
-                what = "video" if wanted else "column"
-                raise DataError(f"{self.path} has no {what} {name!r}; it has {', '.join(sorted(fitting)) or 'none'}")
+        videos = sorted(key for key, feature in self.features.items() if feature.get("dtype") == "video")
+        others = {key: feature for key, feature in self.features.items() if key not in videos}
+        if camera not in videos:
+            raise DataError(f"{self.path} has no video {camera!r}; it has {', '.join(videos) or 'none'}")
+        for name, width in columns.items():
+            if name not in others:
+                raise DataError(f"{self.path} has no column {name!r}; it has {', '.join(sorted(others)) or 'none'}")
+            shape = list(others[name].get("shape") or [])
+            if len(shape) != 1 or shape[0] < width:
+                raise DataError(
+                    f"{self.path}: the column {name!r} has the shape {shape}, "
+                    f"source.state takes its value number {width - 1} (from 0)"
+                )
         if fps > self.fps * 1.001:
             raise DataError(f"{self.path} has {self.fps:g} frames a second, {fps:g} are wanted")
 
-    def read(self, entry: EpisodeEntry, camera: str, state: str, fps: float | None = None) -> RawEpisode:
+    def read(self, entry: EpisodeEntry, camera: str, mapping: StateMapping, fps: float | None = None) -> RawEpisode:
         """Read an episode, with the rows nearest to every `1 / fps` s (None: all rows) and the frames shown at them.
 
         Raises:
@@ -122,15 +123,22 @@ class LeRobotDataset:
         """
         if entry.problem:
             raise EpisodeError("unreadable", entry.data_file, entry.problem)
-        times, states, notes = self.rows(entry, state)
+        times, states, notes = self.rows(entry, mapping)
         fingerprint = hashlib.sha256(states.tobytes()).hexdigest()
         chosen = np.arange(len(times)) if fps is None else nearest_rows(times, fps)
         frames = self.frames(entry, camera, times[chosen])
         return RawEpisode(
-            entry.index, entry.task, frames, times[chosen] - times[0], states[chosen], fingerprint, entry.notes + notes
+            index=entry.index,
+            task=entry.task,
+            frames=frames,
+            times=times[chosen] - times[0],
+            states=states[chosen],
+            fingerprint=fingerprint,
+            file=entry.data_file,
+            notes=entry.notes + notes,
         )
 
-    def rows(self, entry: EpisodeEntry, state: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    def rows(self, entry: EpisodeEntry, mapping: StateMapping) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
         """Time stamps `float64 [T]` (s) and states `float32 [T, S]` of all rows of an episode, checked, and notes.
 
         Stamps that keep their pace and only start elsewhere are counted from the first row: they continue the episode
@@ -139,7 +147,7 @@ class LeRobotDataset:
         # Some converters name the file beside the right one where a file was full (lerobot#2401).
         files, place = self.data_files, self.data_files.index(entry.data_file)
         for file in (entry.data_file, *files[place + 1 : place + 2], *files[max(place - 1, 0) : place]):
-            table = self.table(file, state)
+            table = self.table(file, tuple(mapping.needs))
             rows = np.flatnonzero(table.episodes == entry.index)
             if len(rows):
                 break
@@ -158,12 +166,16 @@ class LeRobotDataset:
             due = f"{row / self.fps:.3f} s is due at {self.fps:g} frames a second"
             detail = f"row {row} says {times[row]:.3f} s{' after the first' if notes else ''}, {due}"
             raise EpisodeError("time stamps off", file, detail)
-        return times, table.states[rows], notes
+        try:
+            states = mapping.states({name: values[rows] for name, values in table.columns.items()})
+        except (IndexError, ValueError) as error:
+            raise EpisodeError("unreadable", file, f"its states can't be made of its columns: {error}") from error
+        return times, states, notes
 
-    def table(self, file: Path, state: str) -> DataTable:
+    def table(self, file: Path, columns: tuple[str, ...]) -> DataTable:
         """The columns of a data file; the last one is kept, since neighbouring episodes share a file."""
-        if self._table is None or self._table[:2] != (file, state):
-            self._table = (file, state, read_table(file, state))
+        if self._table is None or self._table[:2] != (file, columns):
+            self._table = (file, columns, read_table(file, columns))
         return self._table[2]
 
     def frames(self, entry: EpisodeEntry, camera: str, times: np.ndarray) -> np.ndarray:
@@ -202,35 +214,36 @@ class LeRobotDataset:
             self._video = None
 
 
-def nearest_rows(times: np.ndarray, fps: float) -> np.ndarray:
-    """Rows nearest to every `1 / fps` s from the first one on: ascending `times` (s) to `int64 [N]`."""
-    wanted = times[0] + np.arange(math.floor((times[-1] - times[0]) * fps + 1e-3) + 1) / fps
-    after = np.searchsorted(times, wanted).clip(1, len(times) - 1) if len(times) > 1 else np.zeros(1, np.int64)
-    before = np.maximum(after - 1, 0)
-    return np.where(wanted - times[before] <= times[after] - wanted, before, after)
-
-
 @dataclass
 class DataTable:
-    """Columns of a data file: `episodes` int64 [R], `times` float64 [R] (s), `states` float32 [R, S]."""
+    """Columns of a data file: `episodes` int64 [R], `times` float64 [R] (s), and others `[R, W]` by name."""
 
     episodes: np.ndarray
     times: np.ndarray
-    states: np.ndarray
+    columns: dict[str, np.ndarray]
 
 
-def read_table(file: Path, state: str) -> DataTable:
+def read_table(file: Path, columns: Sequence[str]) -> DataTable:
     """Read the columns that episodes are made of.
 
     Raises:
-        EpisodeError: the file is missing or damaged, lacks a column, or the states differ in width.
+        EpisodeError: the file is missing or damaged, lacks a column, or the rows of one differ in width.
     """
     try:
-        table = pq.read_table(file, columns=["episode_index", "timestamp", state], partitioning=None)
-        column = table.column(state).combine_chunks()
-        values = column.flatten() if pa.types.is_nested(column.type) else column
-        states = values.to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(table), -1)
+        table = pq.read_table(file, columns=["episode_index", "timestamp", *columns], partitioning=None)
         episodes = table.column("episode_index").to_numpy().astype(np.int64)
-        return DataTable(episodes, table.column("timestamp").to_numpy().astype(np.float64), states)
+        times = table.column("timestamp").to_numpy().astype(np.float64)
+        return DataTable(episodes, times, {name: matrix(table.column(name)) for name in columns})
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:
         raise EpisodeError("unreadable", file, " ".join(str(error).split())) from error
+
+
+def matrix(column: pa.ChunkedArray) -> np.ndarray:
+    """A column of numbers or of lists of them: `[R, W]`; missing ones are NaN.
+
+    Raises:
+        ValueError: the rows differ in width, or hold no numbers.
+    """
+    whole = column.combine_chunks()
+    values = whole.flatten() if pa.types.is_nested(whole.type) else whole
+    return np.asarray(values.to_numpy(zero_copy_only=False), np.float64).reshape(len(column), -1)

@@ -1,0 +1,109 @@
+"""`vjepa data inspect` on data sets with known flaws."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
+
+import tiny_droid
+from tiny_lerobot import CAMERA, STATE, recording, truncate, write_lerobot, write_lerobot_v2
+
+from vjepa.cli.main import main
+from vjepa.config import SourceConfig, read_config
+from vjepa.data.inspection import inspect, proposal
+from vjepa.data.sources import open_source
+from vjepa.errors import DataError
+
+
+def told(found: dict[str, list[str]], words: str) -> list[str]:
+    """The places of the one finding that says so."""
+    (places,) = (places for finding, places in found.items() if words in finding)
+    return places
+
+
+def test_a_sound_data_set_is_described_and_nothing_is_found(tmp_path: Path) -> None:
+    found = inspect(write_lerobot(tmp_path / "raw", [recording(seed) for seed in range(4)]))
+    assert (found.format, found.robot, found.fps) == ("lerobot v3.0", "Toy Arm", 10.0)
+    assert (found.episodes, found.frames, found.opened, found.findings) == (4, 64, 4, {})
+    assert found.hours == pytest.approx(64 / 10 / 3600)
+    assert dict(found.cameras[CAMERA].shown) == {"32 x 32 at 10 frames a second": 4}
+    column = found.columns[STATE]
+    states = np.concatenate([recording(seed).states for seed in range(4)])
+    np.testing.assert_allclose(column.low, states.min(0))
+    np.testing.assert_allclose(column.high, states.max(0))
+    assert found.tasks == {"reach the red square": 4} and found.strip is not None
+
+
+def test_every_flaw_is_found_with_its_episodes(tmp_path: Path) -> None:
+    made = [recording(seed) for seed in range(6)]
+    made[1].columns["timestamp"] = np.arange(16) / 10 + 5
+    made[2].columns["timestamp"] = np.r_[np.arange(8), np.arange(7, 15)] / 10
+    made[3].states[4, 2] = np.nan
+    raw = write_lerobot_v2(tmp_path / "raw", made, total_episodes=7, total_frames=96)
+    (raw / f"videos/chunk-002/{CAMERA}/episode_000004.mp4").unlink()
+    truncate(raw / f"videos/chunk-002/{CAMERA}/episode_000005.mp4")
+    lines = [json.loads(line) for line in (raw / "meta/episodes.jsonl").read_text().splitlines()]
+    lines[0] |= {"tasks": [], "length": 12}
+    (raw / "meta/episodes.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    found = inspect(raw)
+    assert told(found.findings, "says total_episodes 7, the index has 6") == [""]
+    assert told(found.findings, "says total_frames 96, the index has 92") == [""]
+    assert told(found.findings, "episodes without a task") == ["1 of them"]
+    assert told(found.findings, "another number of rows") == ["episode 0: 12, 16"]
+    assert told(found.findings, "time stamps start at 5.000 s") == ["episode 1"]
+    assert told(found.findings, "leave the grid") == ["episode 2"]
+    assert told(found.findings, f"{STATE} holds NaN") == ["1 values"]
+    assert found.cameras[CAMERA].missing == 1
+    assert "episode 5" in told(found.findings, "a video can't be decoded")[0]
+
+
+def test_droid_is_described_by_its_camera_clock(tmp_path: Path) -> None:
+    raw = tiny_droid.write_droid(tmp_path / "raw", [recording(seed) for seed in range(3)], fps=15.0)
+    found = inspect(raw)
+    assert (found.format, found.episodes, found.frames) == ("droid", 3, 48)
+    assert found.fps == pytest.approx(15.0)
+    assert found.cameras["ext1"].shown and found.cameras["wrist"].missing == 3
+    assert found.columns[tiny_droid.POSE].width == 6
+
+
+@pytest.mark.parametrize("kind", ["lerobot", "droid"])
+def test_the_proposal_opens_the_data_set(kind: str, tmp_path: Path) -> None:
+    write = write_lerobot if kind == "lerobot" else tiny_droid.write_droid
+    raw = write(tmp_path / "raw", [recording(0)])
+    text = proposal(inspect(raw))
+    config = read_config(SourceConfig, yaml.safe_load(text), "source")
+    assert config.format == kind and text.startswith("# Proposed for raw")
+    source = open_source(raw, config, 8.0)
+    states = source.read(source.episodes[0], {"droid": 8.0, "lerobot": 10.0}[kind]).states
+    assert states[:, :6] == pytest.approx(recording(0).states[:, :6], abs=1e-6)
+
+
+def test_the_command_prints_what_it_found_and_writes_both_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_lerobot(tmp_path / "arm", [recording(0)])
+    main(["data", "inspect", "arm"])
+    said = capsys.readouterr().out
+    assert "lerobot v3.0, robot Toy Arm" in said and "nothing is wrong" in said and STATE in said
+    assert yaml.safe_load(Path("arm.yaml").read_text())["camera"] == CAMERA
+    assert Image.open("arm.png").size == (8 * 128, 128)
+    with pytest.raises(SystemExit, match="there already"):
+        main(["data", "inspect", "arm"])
+
+
+def test_a_folder_that_is_no_data_set_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"holds no meta/info\.json \(LeRobot\) and no trajectory\.h5"):
+        inspect(tmp_path)
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "meta/info.json").write_text(json.dumps({"codebase_version": "v9"}))
+    with pytest.raises(SystemExit, match=r"info\.json can't be used"):
+        main(["data", "inspect", str(tmp_path), "--out", str(tmp_path / "out")])

@@ -1,0 +1,170 @@
+"""DROID's raw folders: `trajectory.h5`, `metadata_*.json` and `recordings/MP4` of each episode.
+
+The MP4 headers say 60 frames a second where one frame was stored for each 15 Hz step, so frames are matched to rows by
+their order, and time is the camera's own clock in `trajectory.h5`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from vjepa.data.raw import EpisodeError, RawEpisode, nearest_rows
+from vjepa.data.state_mapping import StateMapping
+from vjepa.data.video import VideoFile
+from vjepa.errors import DataError
+from vjepa.files import require_inside
+
+CAMERAS = ("ext1", "ext2", "wrist")
+CLOCKS = ("estimated_capture", "frame_received")
+"""The camera's clocks in `trajectory.h5`, in ms, the better one first."""
+LABELS = "droid_language_annotations.json"
+"""Sentences by an episode's uuid, published later than the episodes; beside the folders, if anywhere."""
+MISSING_FRAMES = 1  # the last step's frame often was not stored
+CLOCK_TOLERANCE = 0.05  # by which the camera's rate may fall short of the one that is wanted
+LARGEST_GAP = 2.0  # of a usual time step; a longer one is a pause of the recording
+
+
+@dataclass(frozen=True)
+class DroidEntry:
+    """An episode's folder and its number, which counts the folders by name."""
+
+    index: int
+    folder: Path
+
+
+def open_droid(path: Path, camera: str, mapping: StateMapping, fps: float) -> DroidSource:
+    """Open a folder that holds DROID episodes at any depth.
+
+    Raises:
+        DataError: it is missing or holds no episode, or there is no such camera.
+    """
+    if camera not in CAMERAS:
+        raise DataError(f"DROID has the cameras {', '.join(CAMERAS)}, not {camera!r}")
+    folders = sorted(file.parent for file in path.rglob("trajectory.h5"))
+    if not folders:
+        raise DataError(f"{path} is missing or no DROID folder: there is no trajectory.h5 in it")
+    try:
+        labels = json.loads((path / LABELS).read_text()) if (path / LABELS).exists() else {}
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path / LABELS} can't be read: {error}") from error
+    return DroidSource(path, camera, mapping, [DroidEntry(i, folder) for i, folder in enumerate(folders)], labels)
+
+
+class DroidSource:
+    """See `vjepa.data.raw.Source`."""
+
+    robot = "droid"
+
+    def __init__(
+        self, path: Path, camera: str, mapping: StateMapping, episodes: list[DroidEntry], labels: Mapping[str, Any]
+    ) -> None:
+        self.path, self.camera, self.mapping, self.episodes, self.labels = path, camera, mapping, episodes, labels
+
+    def read(self, entry: DroidEntry, fps: float) -> RawEpisode:
+        """One episode."""
+        file = entry.folder / "trajectory.h5"
+        metadata = read_metadata(entry.folder)
+        serial = str(metadata.get(f"{self.camera}_cam_serial", ""))
+        if not re.fullmatch(r"[0-9A-Za-z]+", serial):
+            raise EpisodeError("unreadable", file, f"its metadata give no serial number of the camera {self.camera}")
+        video = entry.folder / f"recordings/MP4/{serial}.mp4"
+        for part in (file, video):
+            try:
+                require_inside(self.path, part)
+            except ValueError as error:
+                raise EpisodeError("unreadable", file, str(error)) from error
+        times, states = self.rows(file, serial)
+        fingerprint = hashlib.sha256(states.tobytes()).hexdigest()
+        rate = (len(times) - 1) / times[-1]
+        if fps > rate * (1 + CLOCK_TOLERANCE):
+            raise EpisodeError("time stamps off", file, f"{rate:.4g} frames a second, {fps:g} are wanted")
+        chosen = nearest_rows(times, fps)
+        frames, notes = frames_by_order(video, chosen, len(times))
+        chosen = chosen[: len(frames)]
+        return RawEpisode(
+            entry.index, self.task(metadata), frames, times[chosen], states[chosen], fingerprint, file, notes
+        )
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+    def rows(self, file: Path, serial: str) -> tuple[np.ndarray, np.ndarray]:
+        """Times `float64 [T]` (s, from the first row) and states `float32 [T, S]` of all rows."""
+        try:
+            with h5py.File(file, "r") as trajectory:
+                columns = {name: np.asarray(trajectory[name], np.float64) for name in self.mapping.needs}
+                clocks = [f"observation/timestamp/cameras/{serial}_{clock}" for clock in CLOCKS]
+                clock = next((name for name in clocks if name in trajectory), None)
+                if clock is None:
+                    raise ValueError(f"it has no {' or '.join(clocks)}")
+                times = np.asarray(trajectory[clock], np.float64) / 1000
+            columns = {name: values.reshape(len(values), -1) for name, values in columns.items()}
+            lengths = {name: len(values) for name, values in columns.items()} | {clock: len(times)}
+            if len(set(lengths.values())) > 1 or len(times) < 2:
+                raise ValueError(f"rows of its columns: {lengths}")
+            states = self.mapping.states(columns)
+        except (OSError, KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
+            raise EpisodeError("unreadable", file, " ".join(str(error).split())) from error
+        steps = np.diff(times)
+        usual = float(np.median(steps))
+        if not (usual > 0 and (steps > 0).all() and (steps < LARGEST_GAP * usual).all()):
+            row = int(np.argmax(~((steps > 0) & (steps < LARGEST_GAP * usual))))
+            detail = f"{steps[row]:.3f} s between rows {row} and {row + 1}, {usual:.3f} s is usual"
+            raise EpisodeError("time stamps off", file, detail)
+        return times - times[0], states
+
+    def task(self, metadata: Mapping[str, Any]) -> str:
+        """The sentence of the later annotations, else that of the operator."""
+        label = self.labels.get(str(metadata.get("uuid")), {})
+        return str(label.get("language_instruction1") or metadata.get("current_task") or "")
+
+
+def read_metadata(folder: Path) -> dict[str, Any]:
+    """The content of `metadata_*.json`.
+
+    Raises:
+        EpisodeError: there is none, or more than one, or it can't be read.
+    """
+    files = sorted(folder.glob("metadata_*.json"))
+    if len(files) != 1:
+        raise EpisodeError("unreadable", folder / "trajectory.h5", f"{len(files)} files metadata_*.json beside it")
+    try:
+        metadata = json.loads(files[0].read_text())
+    except (OSError, ValueError, RecursionError) as error:
+        raise EpisodeError("unreadable", files[0], str(error)) from error
+    if not isinstance(metadata, dict):
+        raise EpisodeError("unreadable", files[0], "it holds no settings")
+    return metadata
+
+
+def frames_by_order(file: Path, chosen: np.ndarray, rows: int) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The frames of the chosen rows `int64 [N]`, ascending, the k-th frame being the k-th row's.
+
+    Returns:
+        `uint8 [N, H, W, 3]`, without rows at the end that have no frame, and a note where there were some.
+
+    Raises:
+        EpisodeError: the file can't be decoded, or has more frames than there are rows, or too few.
+    """
+    wanted, frames, count = set(chosen.tolist()), [], 0
+    try:
+        with VideoFile(file) as video:
+            for frame, _ in video.frames_from(0.0):
+                if count in wanted:
+                    frames.append(video.to_rgb(frame))
+                count += 1
+    except DataError as error:
+        raise EpisodeError("unreadable", file, str(error).removeprefix(f"{file} ")) from error
+    if not rows - MISSING_FRAMES <= count <= rows:
+        raise EpisodeError("missing frames", file, f"{count} frames for {rows} rows")
+    notes = (f"its video has {count} frames for {rows} rows: they are matched from the start",) if count < rows else ()
+    return np.stack(frames), notes

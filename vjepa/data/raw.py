@@ -1,0 +1,86 @@
+"""What every source of raw data gives to curation, and what it says of an episode that it can't give."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from vjepa.errors import DataError
+
+
+class EpisodeError(DataError):
+    """One episode can't be used.
+
+    Attributes:
+        kind: the reason in a word or two, to be counted: `unreadable`, `missing frames`, `time stamps off`, ...
+        file: the file at fault.
+    """
+
+    def __init__(self, kind: str, file: Path, detail: str) -> None:
+        super().__init__(f"{kind}: {detail}")
+        self.kind, self.file = kind, file
+
+
+@dataclass
+class RawEpisode:
+    """A recorded episode.
+
+    Attributes:
+        index: its number in the data set.
+        task: a sentence.
+        frames: `uint8 [T, H, W, 3]`, RGB.
+        times: `float64 [T]`, s from the first frame.
+        states: `float32 [T, S]`, as the mapping made them.
+        fingerprint: SHA-256 of all states recorded, whichever frames were chosen: copies have the same.
+        file: where its rows are.
+        notes: what was found otherwise than the data set says, and set right.
+    """
+
+    index: int
+    task: str
+    frames: np.ndarray
+    times: np.ndarray
+    states: np.ndarray
+    fingerprint: str
+    file: Path
+    notes: tuple[str, ...] = ()
+
+
+class Source(Protocol):
+    """An open data set. Adding one means a module with such a class, and a line in `vjepa.data.sources.FORMATS`.
+
+    Attributes:
+        path: the folder; nothing outside is read.
+        robot: its type, which names the source in keys.
+        episodes: one entry an episode, in an order that does not change, each with its number as `index`.
+    """
+
+    path: Path
+    robot: str
+
+    @property
+    def episodes(self) -> Sequence[Any]:
+        """The index."""
+
+    def read(self, entry: Any, fps: float) -> RawEpisode:
+        """An episode, with the rows nearest to every `1 / fps` s and the frames shown at them.
+
+        Raises:
+            EpisodeError: it can't be used; the others still can.
+        """
+
+    def close(self) -> None:
+        """Close what is open."""
+
+
+def nearest_rows(times: np.ndarray, fps: float) -> np.ndarray:
+    """Rows nearest to every `1 / fps` s from the first one on: ascending `times` (s) to `int64 [N]`."""
+    wanted = times[0] + np.arange(math.floor((times[-1] - times[0]) * fps + 1e-3) + 1) / fps
+    after = np.searchsorted(times, wanted).clip(1, len(times) - 1) if len(times) > 1 else np.zeros(1, np.int64)
+    before = np.maximum(after - 1, 0)
+    return np.where(wanted - times[before] <= times[after] - wanted, before, after)
