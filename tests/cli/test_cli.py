@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from vjepa.checkpoints.action_predictor import load_action_predictor
 from vjepa.checkpoints.encoder import load_pretrained, save_encoder
 from vjepa.checkpoints.official import save_official
 from vjepa.cli.encode import encode_video
@@ -15,6 +17,7 @@ from vjepa.cli.main import COMMANDS, main
 from vjepa.cli.models import models, parameters
 from vjepa.data.video import decode_video, encode_mp4
 from vjepa.imaging import square_resize
+from vjepa.nn.action_predictor import ActionPredictor
 from vjepa.nn.encoder import VisionTransformer, normalise_pixels
 from vjepa.nn.predictor import Predictor
 
@@ -75,6 +78,31 @@ def test_a_checkpoint_goes_to_the_official_form_and_back(folder: Path, tmp_path:
     main(["checkpoint", "convert", str(tmp_path / "official.pt"), str(tmp_path / "back"), *OFFICIAL])
     assert (tmp_path / "back" / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
     assert (tmp_path / "back" / "config.json").read_bytes() == (folder / "config.json").read_bytes()
+
+
+def test_the_predictor_of_2_ac_goes_to_a_folder_of_its_own_and_back(
+    encoder: VisionTransformer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(1)
+    predictor = ActionPredictor(24, (4, 4), 7, 7, 16, 2, 2, shortcuts=False, extrinsics=6)
+    save_official(tmp_path / "ac.pt", encoder, predictor)
+    main(["checkpoint", "convert", str(tmp_path / "ac.pt"), str(tmp_path / "ac"), *OFFICIAL])
+    assert "encoder and action-conditioned predictor" in capsys.readouterr().out
+    read = load_action_predictor(tmp_path / "ac/action_predictor").state_dict()
+    assert all(torch.equal(read[name], tensor) for name, tensor in predictor.state_dict().items())
+    main(["checkpoint", "inspect", str(tmp_path / "ac")])
+    assert "action_predictor" in capsys.readouterr().out
+    main(["checkpoint", "convert", str(tmp_path / "ac"), str(tmp_path / "back.pt")])
+    first, back = (torch.load(tmp_path / name, weights_only=True) for name in ("ac.pt", "back.pt"))
+    assert all(torch.equal(back[network][name], t) for network in first for name, t in first[network].items())
+    without = [*OFFICIAL, "--ignore", "predictor"]
+    main(["checkpoint", "convert", str(tmp_path / "ac.pt"), str(tmp_path / "alone"), *without])
+    assert not (tmp_path / "alone/action_predictor").exists()
+
+    config = json.loads((tmp_path / "ac/action_predictor/config.json").read_text())
+    (tmp_path / "ac/action_predictor/config.json").write_text(json.dumps(config | {"heads": 3}))
+    with pytest.raises(SystemExit, match="describes no predictor of V-JEPA 2-AC"):
+        main(["checkpoint", "convert", str(tmp_path / "ac"), str(tmp_path / "x.pt")])
 
 
 def test_mistakes_are_one_line(folder: Path, tmp_path: Path) -> None:

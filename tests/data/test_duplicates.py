@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 from tiny_lerobot import recording
 
-from vjepa.data.duplicates import MOMENTS, near_duplicates, perceptual_hashes
+from vjepa.data.duplicates import MOMENTS, candidates, near_duplicates, perceptual_hashes
 from vjepa.data.video import decode_video, encode_mp4
 from vjepa.imaging import square_resize
 
@@ -37,6 +39,35 @@ def test_pairs_within_the_distance_are_grouped_and_no_others(count: int) -> None
         labels = near_duplicates(hashes, allowed)
         assert len(np.unique(labels)) == groups
         assert (labels[0] == labels[-1]) == (allowed == 2 or count == 1)
+
+
+@pytest.mark.parametrize("alike", [0, 400])
+def test_the_search_finds_what_comparing_all_pairs_finds(alike: int) -> None:
+    """Near pairs at every distance around the limit, alone and among scenes that share most of their bits."""
+    rng = np.random.default_rng(1)
+    hashes = rng.integers(2**64, size=(600, MOMENTS), dtype=np.uint64)
+    bits = np.unpackbits(hashes.view(np.uint8).reshape(600, -1), axis=1)
+    bits[:, :alike] = bits[0, :alike]
+    for place in range(300):
+        bits[300 + place] = bits[place]
+        flipped = rng.permutation(bits.shape[1])[: place % 40]
+        bits[300 + place, flipped] ^= 1
+    hashes = np.packbits(bits, axis=1).view(np.uint64)
+    apart = np.bitwise_count(hashes[:, None] ^ hashes[None]).sum(-1, dtype=np.int64)
+    for limit in (0, 2, 3.6):
+        near = apart <= limit * MOMENTS
+        labels = near_duplicates(hashes, limit)
+        assert (labels[:, None] == labels[None])[near].all()
+        grouped = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+        assert all(near[np.ix_(group, group)].any(0).all() for group in grouped)
+        assert len(grouped) == connected_components(coo_matrix(near), directed=False)[0]
+
+
+def test_far_fewer_pairs_are_looked_at_than_there_are() -> None:
+    rng = np.random.default_rng(2)
+    hashes = rng.integers(2**64, size=(20_000, MOMENTS), dtype=np.uint64)
+    looked_at = sum(len(first) for first, _ in candidates(hashes, 16))
+    assert looked_at < 20_000**2 / 2 / 1000
 
 
 def test_a_chain_of_near_duplicates_is_one_group() -> None:

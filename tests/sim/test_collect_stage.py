@@ -7,6 +7,7 @@ from stages import collect
 from vjepa.config import CollectConfig, Variation
 from vjepa.data.lerobot import open_dataset
 from vjepa.data.poses import actions_between
+from vjepa.data.state_mapping import ColumnAsItIs
 from vjepa.errors import UserError
 from vjepa.sim.behaviours import Recording
 
@@ -29,8 +30,8 @@ def test_stage_writes_every_episode_with_its_time_step(tmp_path, monkeypatch):
     collect.run(CONFIG, seed=0)
     opened = open_dataset(tmp_path / "raw")
     assert opened.fps == 8 and len(opened.episodes) == 2
-    raw = opened.read(opened.episodes[0], collect.CAMERA, "observation.state")
-    actions = opened.read(opened.episodes[0], collect.CAMERA, "action").states
+    raw = opened.read(opened.episodes[0], collect.CAMERA, ColumnAsItIs("observation.state"))
+    actions = opened.read(opened.episodes[0], collect.CAMERA, ColumnAsItIs("action")).states
     assert raw.task == "reach the goal position" and raw.frames.shape == (5, 32, 32, 3)
     np.testing.assert_allclose(actions[:-1], actions_between(raw.states), atol=1e-6)
     assert not actions[-1].any()

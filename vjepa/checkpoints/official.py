@@ -170,7 +170,7 @@ def read_official(
         if is_action_predictor(file.networks[PREDICTOR]):
             raise UserError(
                 f"{path} holds the predictor of V-JEPA 2-AC, which belongs to no pretraining: "
-                "name predictor as ignored to go without"
+                "read_action_predictor reads it; name predictor as ignored to go without"
             )
         predictor = load_exactly(
             predictor_like(file.networks[PREDICTOR], encoder, unwritten, path), file, PREDICTOR, ignore
@@ -245,7 +245,7 @@ def from_official(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> d
 
 
 def save_official(path: Path, encoder: VisionTransformer, predictor: Predictor | ActionPredictor | None) -> None:
-    """Write a file that the official loaders take, whichever entry they look for.
+    """Write a file that the official loaders take, whichever entry they look for; 2-AC's predictor is such an entry.
 
     Raises:
         UserError: the file can't be written, or would come back as another network, since nothing in it says otherwise.

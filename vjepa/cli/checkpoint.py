@@ -12,12 +12,24 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from vjepa.checkpoints.action_predictor import FOLDER, load_action_predictor, save_action_predictor
 from vjepa.checkpoints.classifier import load_classifier
 from vjepa.checkpoints.encoder import PretrainedEncoder, load_pretrained, save_encoder
 from vjepa.checkpoints.folder import read_folder
+from vjepa.checkpoints.matching import ignored
 from vjepa.checkpoints.model_config import CONFIG
-from vjepa.checkpoints.official import ENCODERS, Unwritten, open_official, read_official, save_official
+from vjepa.checkpoints.official import (
+    ENCODERS,
+    PREDICTOR,
+    Unwritten,
+    is_action_predictor,
+    open_official,
+    read_action_predictor,
+    read_official,
+    save_official,
+)
 from vjepa.errors import UserError
+from vjepa.nn.action_predictor import ActionPredictor
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     inspect.add_argument("--tensors", action="store_true", help="list every tensor")
     inspect.set_defaults(run=run_inspect)
     convert = actions.add_parser(
-        "convert", help="write the encoder and its pretraining predictor in another form (.pt: official; else a folder)"
+        "convert", help="write the encoder and its predictor in another form (.pt: official; else a folder)"
     )
     convert.add_argument("source", type=Path, help="official .pt file, or folder with config.json")
     convert.add_argument("target", type=Path, help="NAME.pt for the official form, else a folder for transformers")
@@ -91,20 +103,41 @@ def is_classifier(path: Path) -> bool:
 
 def run_convert(options: argparse.Namespace) -> None:
     """Convert; a target that is there is not replaced."""
-    if options.target.exists():
-        raise UserError(f"{options.target} is there already: choose another name or remove it")
-    models = read_models(options.source, options)
-    if options.target.suffix == ".pt":
-        save_official(options.target, models.encoder, models.predictor)
+    source, target = options.source, options.target
+    if target.exists():
+        raise UserError(f"{target} is there already: choose another name or remove it")
+    action = None
+    if source.exists() and not ignored(PREDICTOR, options.ignore):
+        action = find_action_predictor(source, options)
+    if action is not None and not source.is_dir():
+        options.ignore = [*options.ignore, PREDICTOR]  # it is taken, only not as that of pretraining
+    models = read_models(source, options)
+    if target.suffix == ".pt":
+        save_official(target, models.encoder, action or models.predictor)
     else:
-        save_encoder(options.target, models.encoder, models.predictor, models.frames)
+        save_encoder(target, models.encoder, models.predictor, models.frames)
+        if action is not None:
+            save_action_predictor(target / FOLDER, action)
     encoder = models.encoder
     what = "encoder and predictor" if models.predictor else "encoder, without a pretraining predictor,"
+    what = "encoder and action-conditioned predictor" if action is not None else what
     entry = f" ({models.entry})" if models.entry else ""
     Console(soft_wrap=True, markup=False, highlight=False).print(
-        f"wrote {what} of {options.source}{entry} to {options.target}: "
+        f"wrote {what} of {source}{entry} to {target}: "
         f"{encoder.depth} x {encoder.width}, {encoder.heads} heads, {encoder.image_size} px"
     )
+
+
+def find_action_predictor(source: Path, options: argparse.Namespace) -> ActionPredictor | None:
+    """The predictor of V-JEPA 2-AC, if a file or folder has one; its latents are those of the encoder's grid."""
+    if source.is_dir():
+        return load_action_predictor(source / FOLDER) if (source / FOLDER).exists() else None
+    file = open_official(source)
+    if not is_action_predictor(file.networks.get(PREDICTOR, {})):
+        return None
+    rest = [*options.ignore, PREDICTOR]
+    encoder = read_models(source, argparse.Namespace(**{**vars(options), "ignore": rest})).encoder
+    return read_action_predictor(source, encoder.grid, options.predictor_heads, options.ignore)
 
 
 def run_inspect(options: argparse.Namespace) -> None:
@@ -114,6 +147,8 @@ def run_inspect(options: argparse.Namespace) -> None:
         config, tensors = read_folder(options.path)
         console.print(f"{options.path}: a folder of type {config.get('model_type')!r}")
         networks, others = grouped(tensors), {}
+        if (options.path / FOLDER).exists():
+            networks[FOLDER] = read_folder(options.path / FOLDER)[1]
     else:
         file = open_official(options.path)
         console.print(f"{options.path}: an official file")
