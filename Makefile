@@ -31,7 +31,9 @@ profile: $(INSTALLED) ## compose params.yaml from conf/: make profile PROFILE=sm
 	@python -m scripts.compose profile=$(PROFILE) source=$(SOURCE)
 
 test: $(INSTALLED) check ## everything that must hold: the checks, then the tests with the smoke chain
-	@MUJOCO_GL="$$(python -m scripts.check_machine)" && export MUJOCO_GL && pytest
+	@# two processes, file by file, of one thread each: the smoke chain in one, everything else in the other
+	@MUJOCO_GL="$$(python -m scripts.check_machine)" && export MUJOCO_GL \
+		&& OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(INSTALLED) ## style, types and the import rule
 	ruff check

@@ -51,6 +51,11 @@ class Chain:
         return Chain(folder, self.environment)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The smoke chain first: it takes as long as everything else, and two processes share the files in this order."""
+    items.sort(key=lambda item: item.path.name != "test_smoke_chain.py")
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """The root of the repository."""

@@ -34,7 +34,7 @@ def test_a_value_of_the_wrong_type_is_named():
     ("change", "rule"),
     [
         ({"patch": 7}, "encoder: image_size 64 is no multiple of patch 7"),
-        ({"heads": 3}, "encoder: width 128 is no multiple of heads 3"),
+        ({"heads": 3}, "encoder: width 128 can't be shared by heads 3"),
     ],
 )
 def test_a_value_out_of_its_range_is_named(change, rule):

@@ -70,3 +70,17 @@ def test_json_refuses_what_it_cannot_hold(tmp_path):
 def test_sha256_of_known_bytes(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256_of(tmp_path / "a").startswith("ba7816bf8f01cfea")
+
+
+def test_a_folder_that_a_killed_program_had_moved_aside_comes_back(tmp_path):
+    """It died between moving the old folder aside and giving its name to the new one."""
+    path = tmp_path / "shards"
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    aside = tmp_path / f".shards.{gone.pid}.old.tmp"
+    aside.mkdir()
+    (aside / "a").write_text("old")
+    with pytest.raises(ZeroDivisionError), atomic_directory(path):
+        raise ZeroDivisionError
+    assert (path / "a").read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["shards"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, TypeVar
 
 from omegaconf import OmegaConf
@@ -51,6 +52,12 @@ def require_counts(config: Any, *names: str) -> None:
     """Refuse counts below 1."""
     for name in names:
         require(getattr(config, name) >= 1, f"{name} must be 1 or more, not {getattr(config, name)}")
+
+
+def require_heads(width: int, heads: int, names: str, of: str) -> None:
+    """Refuse widths that can't be shared among the heads: 3D RoPE needs six channels in each, an even number."""
+    fits = width % heads == 0 and width // heads >= 6 and width // heads % 2 == 0
+    require(fits, f"{names} {width} can't be shared by {of} {heads}: each needs 6 or more, an even number")
 
 
 def require_schedule(steps: int, warmup: int, cooldown: int) -> None:
@@ -129,7 +136,8 @@ class PositionConfig:
     unit: str  # m, cm or mm
 
     def __post_init__(self) -> None:
-        require(len(self.at) == 3 and min(self.at) >= 0, "state.position.at needs three places, of x, y and z")
+        fits = len(set(self.at)) == len(self.at) == 3 and min(self.at) >= 0
+        require(fits, "state.position.at needs three different places, of x, y and z")
         require(self.unit in POSITION_UNITS, f"state.position.unit must be one of {POSITION_UNITS}, not {self.unit!r}")
 
 
@@ -144,12 +152,14 @@ class RotationConfig:
 
     def __post_init__(self) -> None:
         euler = len(self.convention) == 3 and (self.convention.islower() or self.convention.isupper())
-        euler = euler and set(self.convention.lower()) <= set("xyz")
+        letters = self.convention.lower()
+        euler = euler and set(letters) <= set("xyz") and all(a != b for a, b in pairwise(letters))
         known = euler or self.convention in ROTATION_WIDTHS
         names = ", ".join(ROTATION_WIDTHS)
         require(known, f"state.rotation.convention must be Euler letters or one of {names}, not {self.convention!r}")
         width = ROTATION_WIDTHS.get(self.convention, 3)
-        require(len(self.at) == width and min(self.at) >= 0, f"state.rotation.at needs {width} places")
+        fits = len(set(self.at)) == len(self.at) == width and min(self.at) >= 0
+        require(fits, f"state.rotation.at needs {width} different places")
         require(self.unit in ANGLE_UNITS, f"state.rotation.unit must be one of {ANGLE_UNITS}, not {self.unit!r}")
 
 
@@ -198,7 +208,8 @@ class CurateConfig:
     episodes_per_shard: int
 
     def __post_init__(self) -> None:
-        require(self.fps > 0, f"fps must be above 0, not {self.fps}")
+        require(0 < self.fps < float("inf"), f"fps must be a number above 0, not {self.fps}")
+        require_counts(self, "min_frames")
         require(0 < self.test_share < 1, f"test_share must be between 0 and 1, not {self.test_share}")
         require(self.episodes_per_shard >= 1, "episodes_per_shard must be 1 or more")
 
@@ -237,8 +248,9 @@ class EncoderConfig:
     image_patches: bool  # V-JEPA 2.1's modalities: images have patches of their own and are told from clips
 
     def __post_init__(self) -> None:
+        require_counts(self, "image_size", "patch", "tubelet", "width", "depth", "heads")
         require(self.image_size % self.patch == 0, f"image_size {self.image_size} is no multiple of patch {self.patch}")
-        require(self.width % self.heads == 0, f"width {self.width} is no multiple of heads {self.heads}")
+        require_heads(self.width, self.heads, "width", "heads")
         fits = self.levels == sorted(set(self.levels)) and all(0 <= level < self.depth for level in self.levels)
         ends = not self.levels or self.levels[-1] == self.depth - 1
         require(fits and ends, f"levels {self.levels} must ascend and end with the last block, {self.depth - 1}")
@@ -293,8 +305,12 @@ class PretrainConfig:
         require(0 < self.dimmest <= 1, f"dimmest must be above 0 and 1 at most, not {self.dimmest}")
         require(len(self.ema) == 2 and all(0 <= m <= 1 for m in self.ema), "ema needs two numbers from 0 to 1")
         require(len(self.masks) > 0, "masks is empty: nothing would be predicted")
-        width, heads = self.predictor_width, self.predictor_heads
-        require(width % heads == 0, f"predictor_width {width} is no multiple of predictor_heads {heads}")
+        require_counts(self, "predictor_width", "predictor_depth", "predictor_heads")
+        require_heads(self.predictor_width, self.predictor_heads, "predictor_width", "predictor_heads")
+        require(0 <= self.still_share <= 1, f"still_share must be from 0 to 1, not {self.still_share}")
+        require(self.context_weight >= 0, f"context_weight must be 0 or more, not {self.context_weight}")
+        untrained = self.context_head and self.context_weight == 0
+        require(not untrained, "context_head is true, but context_weight 0 would leave it untrained")
 
 
 @dataclass
@@ -319,8 +335,8 @@ class PosttrainConfig:
 
     def __post_init__(self) -> None:
         require_schedule(self.steps, self.warmup, self.cooldown)
-        require_counts(self, "pool", "batch_size", "log_every", "checkpoint_every")
-        require(self.width % self.heads == 0, f"width {self.width} is no multiple of heads {self.heads}")
+        require_counts(self, "pool", "width", "depth", "heads", "batch_size", "log_every", "checkpoint_every")
+        require_heads(self.width, self.heads, "width", "heads")
         longest = self.frames - 1
         require(1 <= self.rollout <= longest, f"rollout must be from 1 to frames - 1 = {longest}, not {self.rollout}")
 

@@ -13,6 +13,9 @@ from typing import Any
 
 from vjepa.errors import UserError
 
+ASIDE = ".old.tmp"
+"""Ending of the name of a folder that is about to be replaced."""
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
@@ -35,29 +38,58 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     """Yield an empty temporary folder beside `path`; on leaving without an error it takes the place of `path`.
 
     A program that is killed between leaves the old folder or the new one, whole, or for an instant none: the old one is
-    moved aside before the new one takes its name, never deleted file by file under it.
+    moved aside before the new one takes its name, never deleted file by file under it, and comes back with the next one
+    that is written there. Where the new one can't take its name the old one comes back at once.
 
     Raises:
         UserError: the file system refused a write.
     """
     temporary = _temporary(path)
-    aside = temporary.with_suffix(".old.tmp")
+    aside = temporary.with_suffix(ASIDE)
     with _refusals_named(path, temporary):
         temporary.mkdir(parents=True)
         yield temporary
+        _sync(temporary)
         if path.exists():
             os.replace(path, aside)
-        os.replace(temporary, path)
+        try:
+            os.replace(temporary, path)
+        except OSError:
+            if aside.exists():
+                os.replace(aside, path)
+            raise
         shutil.rmtree(aside, ignore_errors=True)
 
 
 def _temporary(path: Path) -> Path:
-    """A name beside `path` that no other process uses, after removing what killed processes left under such names."""
+    """A name beside `path` that no other process uses, after removing what killed processes left under such names.
+
+    Raises:
+        UserError: an old folder that one of them had moved aside can't be brought back.
+    """
     for left in path.parent.glob(f".{path.name}.*.tmp"):
         number = left.name.removeprefix(f".{path.name}.").partition(".")[0]
         if number.isdigit() and not _runs(int(number)):
+            if left.name.endswith(ASIDE) and not path.exists():
+                _bring_back(left, path)  # killed between moving the old one aside and giving its name to the new one
             _remove(left)
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def _bring_back(aside: Path, path: Path) -> None:
+    """Give a folder its name again."""
+    try:
+        os.replace(aside, path)
+    except OSError as error:
+        raise UserError(f"can't write {path}: {error.strerror or error}") from error
+
+
+def _sync(folder: Path) -> None:
+    """Let all files of a folder reach the disk, so that a name never stands for less than was written."""
+    for file in folder.rglob("*"):
+        if file.is_file() and not file.is_symlink():
+            with open(file, "rb") as opened:
+                os.fsync(opened.fileno())
 
 
 def _runs(process: int) -> bool:

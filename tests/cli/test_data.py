@@ -100,6 +100,22 @@ def test_the_command_prints_what_it_found_and_writes_both_files(
         main(["data", "inspect", "arm"])
 
 
+def test_the_inspection_follows_no_name_out_of_the_folder(tmp_path: Path) -> None:
+    raw = tiny_droid.write_droid(tmp_path / "raw", [recording(0)], ext1_cam_serial="../../../../../../../secret")
+    (tmp_path / "secret.mp4").write_bytes(next(raw.rglob("*.mp4")).read_bytes())
+    found = inspect(raw)
+    assert found.strip is None and "no serial number" in told(found.findings, "ext1: a video can't be used")[0]
+
+
+def test_a_column_that_the_files_lack_spoils_none_of_the_others(tmp_path: Path) -> None:
+    raw = write_lerobot(tmp_path / "raw", [recording(0)])
+    info = json.loads((raw / "meta/info.json").read_text())
+    info["features"]["next.reward"] = {"dtype": "float32", "shape": [1]}
+    (raw / "meta/info.json").write_text(json.dumps(info))
+    found = inspect(raw)
+    assert list(found.columns) == [STATE] and told(found.findings, "column next.reward") == ["episode 0"]
+
+
 def test_a_folder_that_is_no_data_set_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"holds no meta/info\.json \(LeRobot\) and no trajectory\.h5"):
         inspect(tmp_path)

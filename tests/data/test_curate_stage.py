@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from tiny_lerobot import CAMERA, CONFIG, SOURCE, recording, truncate, write_lerobot
 
 from stages import curate
-from vjepa.errors import DataError
+from vjepa.errors import DataError, UserError
 
 
 @pytest.fixture
@@ -55,3 +60,65 @@ def test_a_failed_run_leaves_the_shards_of_the_one_before(folder: Path) -> None:
     with pytest.raises(DataError, match="none of 4 episodes can be used"):
         curate.run(SOURCE, CONFIG)
     assert {file: file.read_bytes() for file in Path("data").rglob("shards/**/*") if file.is_file()} == before
+
+
+def on_disk() -> dict[Path, bytes]:
+    return {file: file.read_bytes() for file in Path("data/shards").rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize("call", ["replace", "fsync"])
+def test_whichever_rename_or_sync_is_refused_the_old_or_the_new_shards_are_there(
+    call: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_lerobot(folder / "data/raw", [recording(seed) for seed in range(6)])
+    curate.run(SOURCE, CONFIG)
+    new = on_disk()
+    shutil.rmtree("data")
+    write_lerobot(folder / "data/raw", [recording(seed) for seed in range(4)])
+    curate.run(SOURCE, CONFIG)
+    old = on_disk()
+    shutil.rmtree("data/raw")
+    write_lerobot(folder / "data/raw", [recording(seed) for seed in range(6)])
+    real, refused = getattr(os, call), 0
+    for nth in range(1, 50):
+        calls = 0
+
+        def failing(*arguments: object, **options: object) -> object:
+            nonlocal calls
+            calls += 1
+            if calls == nth:  # noqa: B023 (called within its own turn of the loop)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return real(*arguments, **options)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, call, failing)
+            try:
+                curate.run(SOURCE, CONFIG)
+            except UserError as error:
+                refused += 1
+                assert "\n" not in str(error)
+        assert on_disk() in (old, new)
+        assert [path.name for path in Path("data").iterdir() if path.name not in ("raw", "shards")] == []
+        if calls < nth:
+            break
+    assert refused >= 1 and on_disk() == new
+
+
+def test_a_disk_that_is_full_at_any_size_leaves_the_old_shards(folder: Path, repository: Path) -> None:
+    """The operating system itself refuses to write past a limit, as a full disk does."""
+    write_lerobot(folder / "data/raw", [recording(seed) for seed in range(3)])
+    curate.run(SOURCE, CONFIG)
+    old = on_disk()
+    code = (
+        "import resource, sys; sys.path[:0] = [sys.argv[1] + '/tests/data', sys.argv[1]]\n"
+        "from stages import curate; from tiny_lerobot import CONFIG, SOURCE; from vjepa.errors import UserError\n"
+        "curate.os.cpu_count = lambda: 1\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))\n"
+        "try: curate.run(SOURCE, CONFIG)\n"
+        "except UserError as error: print('clear:', error)"
+    )
+    for limit in (0, 1000, 12_000):
+        command = [sys.executable, "-c", code, str(repository), str(limit)]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert said.startswith("clear: can't write") and said.count("\n") == 1, said
+        assert on_disk() == old

@@ -83,6 +83,21 @@ def linked_away(raw: Path) -> None:
     film.symlink_to(elsewhere)
 
 
+def stored_outside(raw: Path) -> None:
+    (raw.parents[1] / "secret.raw").write_bytes(np.arange(96.0).tobytes())
+    with h5py.File(only(raw, "*.h5"), "a") as file:
+        del file[POSE]
+        file.create_dataset(POSE, (16, 6), "f8", external=[(str(raw.parents[1] / "secret.raw"), 0, 768)])
+
+
+def linked_to_another_file(raw: Path) -> None:
+    with h5py.File(raw.parents[1] / "other.h5", "w") as other:
+        other["pose"] = np.zeros((16, 6))
+    with h5py.File(only(raw, "*.h5"), "a") as file:
+        del file[POSE]
+        file[POSE] = h5py.ExternalLink(str(raw.parents[1] / "other.h5"), "pose")
+
+
 @pytest.mark.parametrize(
     ("spoil", "complaint"),
     [
@@ -102,6 +117,8 @@ def linked_away(raw: Path) -> None:
         (without_pose, "unreadable: .*cartesian_position"),
         (shorter_pose, "unreadable: rows of its columns"),
         (linked_away, "leads out of"),
+        (stored_outside, "lies in another file"),
+        (linked_to_another_file, "lies in another file"),
     ],
 )
 def test_a_spoiled_episode_is_named_and_the_others_are_read(
@@ -131,6 +148,18 @@ def test_a_clock_that_stops_runs_back_or_jumps_is_an_error(tmp_path: Path, steps
         read(tmp_path / "raw")
 
 
+@pytest.mark.parametrize(("clock", "fps"), [(14.5, 15.0), (15.0, 14.0), (15.0, 15.0)])
+def test_near_the_cameras_own_rate_every_frame_keeps_its_state(tmp_path: Path, clock: float, fps: float) -> None:
+    rng = np.random.default_rng(0)
+    made = recording(0, length=40)
+    stamps = 1.6887e12 + np.cumsum(rng.uniform(0.8, 1.2, 40)) * 1000 / clock
+    write_droid(tmp_path / "raw", [replace(made, columns={"clock": stamps})])
+    episode = read(tmp_path / "raw", fps=min(fps, 14.2))
+    rows = [int(np.flatnonzero((made.states == state).all(1))[0]) for state in episode.states]
+    assert len(rows) > 30 and len(episode.frames) == len(rows)
+    assert np.abs(brightness(episode.frames) - brightness(made.frames[rows])).max() < 2  # frames differ by 4
+
+
 def test_more_frames_a_second_than_were_recorded_are_refused(tmp_path: Path) -> None:
     write_droid(tmp_path / "raw", [recording(0)], fps=15.0)
     with pytest.raises(EpisodeError, match="time stamps off: 15 frames a second, 20 are wanted"):
@@ -148,6 +177,10 @@ def test_a_folder_without_episodes_and_an_unknown_camera_are_refused(tmp_path: P
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"no trajectory\.h5 in it"):
         open_source(tmp_path / "empty", tiny_droid.SOURCE, 8.0)
+    write_droid(tmp_path / "raw", [recording(0)])
+    (tmp_path / "raw/droid_language_annotations.json").write_text("[]")
+    with pytest.raises(DataError, match="no sentences by uuid"):
+        open_source(tmp_path / "raw", tiny_droid.SOURCE, 8.0)
     with pytest.raises(DataError, match="ext1, ext2, wrist, not 'left'"):
         open_source(tmp_path / "empty", replace(tiny_droid.SOURCE, camera="left"), 8.0)
 

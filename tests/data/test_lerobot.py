@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from tiny_lerobot import CAMERA, MAPPING, STATE, recording, truncate, write_lero
 from vjepa.data.lerobot import open_dataset
 from vjepa.data.raw import EpisodeError, RawEpisode, nearest_rows
 from vjepa.data.state_mapping import ColumnAsItIs
+from vjepa.data.video import encode_mp4
 from vjepa.errors import DataError
 
 
@@ -113,7 +115,7 @@ def test_a_damaged_file_spoils_only_its_own_episodes(tmp_path: Path) -> None:
 def test_time_stamps_off_their_grid_are_an_error(tmp_path: Path, shift: np.ndarray) -> None:
     spoiled = replace(recording(0), columns={"timestamp": np.arange(16) / 10 + shift})
     write_lerobot(tmp_path / "raw", [spoiled])
-    with pytest.raises(EpisodeError, match=r"time stamps off: row \d+ says (nan|\d+\.\d+) s, \d+\.\d+ s is due"):
+    with pytest.raises(EpisodeError, match=r"time stamps off: row \d+ says (nan|\d+\.\d+) s, (nan|\d+\.\d+) s is due"):
         read(tmp_path / "raw", 0)
 
 
@@ -125,6 +127,72 @@ def test_time_stamps_that_only_start_elsewhere_are_counted_from_the_first_row(tm
     assert episode.times == pytest.approx(np.arange(16) / 10, abs=1e-5)
     assert np.abs(brightness(episode.frames) - brightness(made.frames)).max() < 1
     assert episode.notes == (f"its time stamps start at {shift:.3f} s: they are counted from the first row",)
+
+
+def test_rows_cut_from_a_longer_video_keep_their_own_times(tmp_path: Path) -> None:
+    made = recording(0, length=24)
+    cut = replace(made, states=made.states[8:], columns={"timestamp": (np.arange(8, 24) / 10).astype(np.float32)})
+    write_lerobot_v2(tmp_path / "raw", [cut])
+    episode = read(tmp_path / "raw", 0)
+    assert np.abs(brightness(episode.frames) - brightness(made.frames[8:])).max() < 1
+    assert episode.notes == () and episode.times == pytest.approx(np.arange(16) / 10, abs=1e-6)
+
+
+@pytest.mark.parametrize("header", [5.0, 20.0])
+def test_a_shared_video_whose_header_lies_is_an_error_of_all_its_episodes(tmp_path: Path, header: float) -> None:
+    recordings = [recording(seed) for seed in range(4)]
+    raw = write_lerobot(tmp_path / "raw", recordings)
+    film = np.concatenate([made.frames for made in recordings[:2]])
+    (raw / f"films/{CAMERA}/part-00-00.mp4").write_bytes(encode_mp4(film, header))
+    for number in (0, 1):
+        with pytest.raises(EpisodeError, match=r"header lies|no frame within|its video ends"):
+            read(raw, number, fps=5)
+    assert (read(raw, 2).states == recordings[2].states).all()
+
+
+def test_an_episode_that_the_index_of_v3_forgot_is_named(tmp_path: Path) -> None:
+    raw = write_lerobot(tmp_path / "raw", [recording(seed) for seed in range(6)])
+    (raw / "meta/episodes/chunk-000/file-001.parquet").unlink()
+    problems = {entry.index: entry.problem for entry in open_dataset(raw).episodes}
+    forgotten = "its rows are there, but meta/episodes does not list it"
+    assert problems == {0: "", 1: "", 2: forgotten, 3: forgotten, 4: "", 5: ""}
+
+
+def test_a_camera_that_is_only_announced_spoils_no_episode_of_the_others(tmp_path: Path) -> None:
+    for write in (write_lerobot, write_lerobot_v2):
+        raw = write(tmp_path / write.__name__, [recording(0)])
+        info = json.loads((raw / "meta/info.json").read_text())
+        info["features"]["wrist"] = info["features"][CAMERA]
+        (raw / "meta/info.json").write_text(json.dumps(info))
+        assert (read(raw, 0).states == recording(0).states).all()
+        dataset = open_dataset(raw)
+        with pytest.raises(EpisodeError, match="unreadable"):
+            dataset.read(dataset.episodes[0], "wrist", MAPPING)
+
+
+@pytest.mark.parametrize("write", [write_lerobot, write_lerobot_v2])
+@pytest.mark.parametrize(("tasks", "task"), [("reach it", "reach it"), ([3], None), (None, ""), ({"a": 1}, None)])
+def test_tasks_are_sentences_or_the_episodes_problem(write: Any, tasks: Any, task: str | None, tmp_path: Path) -> None:
+    if write is write_lerobot:
+        raw = write(tmp_path / "raw", [recording(0)], changed_rows={0: {"tasks": tasks}})
+    else:
+        raw = write(tmp_path / "raw", [recording(0)])
+        line = json.loads((raw / "meta/episodes.jsonl").read_text()) | {"tasks": tasks}
+        (raw / "meta/episodes.jsonl").write_text(json.dumps(line))
+    (entry,) = open_dataset(raw).episodes
+    assert entry.task == (task or "") and bool(entry.problem) == (task is None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"fps": 0}, {"fps": "fast"}, {"features": {"a": 3}}, {"features": []}, {"data_path": None}, {"video_path": 5}],
+)
+def test_an_info_file_of_other_kinds_of_values_is_one_clear_line(tmp_path: Path, change: dict[str, Any]) -> None:
+    raw = write_lerobot(tmp_path / "raw", [recording(0)])
+    info = json.loads((raw / "meta/info.json").read_text()) | change
+    (raw / "meta/info.json").write_text(json.dumps(info))
+    with pytest.raises(DataError, match=r"info\.json can't be used"):
+        open_dataset(raw)
 
 
 def test_all_versions_give_the_same_episodes(tmp_path: Path) -> None:
@@ -162,14 +230,15 @@ def test_files_that_are_not_where_the_templates_say_are_found_by_their_names(tmp
 def test_an_episode_that_the_index_forgot_and_a_line_that_is_none_are_named(tmp_path: Path) -> None:
     raw = write_lerobot_v2(tmp_path / "raw", [recording(seed) for seed in range(4)])
     lines = (raw / "meta/episodes.jsonl").read_text().splitlines()
-    (raw / "meta/episodes.jsonl").write_text("\n".join([lines[0], "{" + lines[1], lines[2]]))
+    lines[2] = lines[2].replace("the red", "the\u2028red")
+    (raw / "meta/episodes.jsonl").write_text("\n".join([lines[0], "{" + lines[1], lines[2], "[" * 100_000]))
     dataset = open_dataset(raw)
     assert [(entry.index, bool(entry.problem)) for entry in dataset.episodes] == [
-        (-1, True), (0, False), (1, True), (2, False), (3, True),
+        (-4, True), (-2, True), (0, False), (1, True), (2, False), (3, True),
     ]  # fmt: skip
-    assert "line 2 of meta/episodes.jsonl can't be used" in dataset.episodes[0].problem
-    assert dataset.episodes[4].problem == "its rows are there, but meta/episodes.jsonl does not list it"
-    assert (read(raw, 3).states == recording(2).states).all()
+    assert "line 2 of meta/episodes.jsonl can't be used" in dataset.episodes[1].problem
+    assert dataset.episodes[5].problem == "its rows are there, but meta/episodes.jsonl does not list it"
+    assert (read(raw, 4).states == recording(2).states).all()
 
 
 @pytest.mark.parametrize("template", ["../{episode_index}.parquet", "/etc/{episode_index}", "links/{episode_index}"])

@@ -62,6 +62,12 @@ def test_units_order_and_the_grippers_sense(unit: str, scale: float) -> None:
     assert not states[:, 3:6].any()
 
 
+def test_a_gripper_a_little_beyond_its_range_is_at_its_end_and_one_far_beyond_stays_for_the_gates() -> None:
+    config = StateConfig(PositionConfig("p", [0, 1, 2], "m"), None, GripperConfig("p", 3, open=0.0, closed=0.08))
+    columns = {"p": np.array([[0, 0, 0, width] for width in (-0.001, 0.04, 0.0801, 0.8)])}
+    np.testing.assert_allclose(PoseMapping(config).states(columns)[:, 6], [0, 0.5, 1, 10], atol=1e-6)
+
+
 def test_missing_values_stay_missing_and_the_rest_is_turned() -> None:
     values = TURNED.as_quat()
     values[3, 1] = np.nan
@@ -95,10 +101,12 @@ TURN = {"column": "s", "at": [3, 4, 5], "convention": "xyz", "unit": "rad"}
     ("change", "complaint"),
     [
         ({"position": PLACE | {"unit": "inch"}}, "state.position.unit must be one of"),
-        ({"position": PLACE | {"at": [0, 1]}}, "state.position.at needs three places"),
+        ({"position": PLACE | {"at": [0, 1]}}, "state.position.at needs three different places"),
         ({"rotation": TURN | {"convention": "quaternion"}}, "quaternion xyzw, quaternion wxyz.*not 'quaternion'"),
         ({"rotation": TURN | {"convention": "xYz"}}, "convention must be Euler letters"),
-        ({"rotation": TURN | {"convention": "matrix"}}, "state.rotation.at needs 9 places"),
+        ({"rotation": TURN | {"convention": "xxy"}}, "convention must be Euler letters"),
+        ({"position": PLACE | {"at": [0, 0, 1]}}, "needs three different places"),
+        ({"rotation": TURN | {"convention": "matrix"}}, "state.rotation.at needs 9 different places"),
         ({"rotation": TURN | {"unit": "turns"}}, "state.rotation.unit must be one of"),
         ({"gripper": {"column": "s", "at": 6, "open": 1.0, "closed": 1.0}}, "can't both be 1"),
         ({"gripper": {"column": "s", "at": 6, "opened": 1.0, "closed": 1.0}}, "opened"),

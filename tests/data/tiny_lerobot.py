@@ -129,7 +129,7 @@ def write_lerobot_v2(path: Path, recordings: list[Recording], version: str = "v2
     }
     lines = []
     for number, episode in enumerate(recordings):
-        length, chunk = len(episode.states), f"chunk-{number // 2:03d}"
+        length, chunk = len(episode.states), f"chunk-{number // (stated | info)['chunks_size']:03d}"
         columns = {
             "episode_index": np.full(length, number),
             "timestamp": (np.arange(length) / FPS).astype(np.float32),

@@ -48,7 +48,6 @@ def spoiled_episodes(
     episodes[5].times[3:] += 0.02
     episodes[6].frames[2:4] = 120
     episodes[7].times = episodes[7].times[:-1]
-    episodes[8].task = ""
     episodes[9].states[:] = episodes[9].states[0]
 
     def actions(states: np.ndarray) -> np.ndarray:
@@ -75,7 +74,6 @@ NAMED = {
     ],
     "samples.length_difference": ["toy-000007 (1)"],
     "episodes.duration_error_s": ["toy-000005 (0.02)", "toy-000007 (0.125)"],
-    "episodes.task": ["toy-000008 ()"],
     "episodes.motion_m": ["toy-000000 (nan)", "toy-000009 (0)"],
 }
 

@@ -9,6 +9,7 @@ import yaml
 
 from scripts.compose import compose
 from stages.runner import read_params
+from vjepa.data.sources import FORMATS
 from vjepa.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,6 +28,12 @@ def test_every_profile_can_be_read_by_the_stages(profile: str, tmp_path: Path) -
     compose(tmp_path / "params.yaml", [f"profile={profile}"], CONF)
     params = read_params(tmp_path / "params.yaml")
     assert params["encoder"].image_size == params["curate"].image_size
+
+
+@pytest.mark.parametrize("source", sorted(path.stem for path in (CONF / "source").glob("*.yaml")))
+def test_every_source_can_be_read_by_the_stages(source: str, tmp_path: Path) -> None:
+    compose(tmp_path / "params.yaml", [f"source={source}"], CONF)
+    assert read_params(tmp_path / "params.yaml")["source"].format in FORMATS
 
 
 def test_an_override_lands_in_the_composition(tmp_path: Path) -> None:

@@ -54,6 +54,13 @@ class Settings(BaseModel):
         return values | (BEYOND if values.keys() - required else {})
 
 
+class OwnSettings(Settings):
+    """The whole of a file of a format that is this project's own: another key is an error."""
+
+    model_config = ConfigDict(extra="forbid")
+    model_type: str
+
+
 class EncoderSettings(Settings):
     """Of a `VisionTransformer`; `frames_per_clip` is the length of its training clips."""
 

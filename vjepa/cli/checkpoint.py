@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich import box
@@ -28,6 +28,7 @@ from vjepa.checkpoints.official import (
     read_official,
     save_official,
 )
+from vjepa.cli.arguments import positive
 from vjepa.errors import UserError
 from vjepa.nn.action_predictor import ActionPredictor
 
@@ -64,14 +65,6 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="a tensor (with * for anything), or an official file's entry (opt), to go without; may be repeated",
     )
-
-
-def positive(text: str) -> int:
-    """A whole number above 0, for argparse."""
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
 
 
 def read_models(path: Path, options: argparse.Namespace) -> PretrainedEncoder:
@@ -112,6 +105,7 @@ def run_convert(options: argparse.Namespace) -> None:
     if action is not None and not source.is_dir():
         options.ignore = [*options.ignore, PREDICTOR]  # it is taken, only not as that of pretraining
     models = read_models(source, options)
+    require_nothing_lost(source, target, models, action, options.ignore)
     if target.suffix == ".pt":
         save_official(target, models.encoder, action or models.predictor)
     else:
@@ -119,8 +113,9 @@ def run_convert(options: argparse.Namespace) -> None:
         if action is not None:
             save_action_predictor(target / FOLDER, action)
     encoder = models.encoder
-    what = "encoder and predictor" if models.predictor else "encoder, without a pretraining predictor,"
-    what = "encoder and action-conditioned predictor" if action is not None else what
+    kinds = {"predictor": models.predictor, "action-conditioned predictor": action}
+    predictors = [name for name, predictor in kinds.items() if predictor is not None]
+    what = " and ".join(["encoder", *predictors]) if predictors else "encoder, without a pretraining predictor,"
     entry = f" ({models.entry})" if models.entry else ""
     Console(soft_wrap=True, markup=False, highlight=False).print(
         f"wrote {what} of {source}{entry} to {target}: "
@@ -128,10 +123,37 @@ def run_convert(options: argparse.Namespace) -> None:
     )
 
 
+def require_nothing_lost(
+    source: Path,
+    target: Path,
+    models: PretrainedEncoder,
+    action: ActionPredictor | None,
+    ignore: Sequence[str],
+) -> None:
+    """Refuse to leave a network behind that was not named as ignored, and predictors of other latents.
+
+    Raises:
+        UserError: naming it.
+    """
+    encoder = models.encoder
+    if action is not None and (action.latent_width, action.grid) != (encoder.width, encoder.grid):
+        raise UserError(
+            f"{source}: its action-conditioned predictor takes {action.latent_width} features on a grid of "
+            f"{action.grid}, its encoder gives {encoder.width} on {encoder.grid}"
+        )
+    if target.suffix == ".pt" and action is not None and models.predictor is not None:
+        raise UserError(f"{source} holds two predictors and {target} can hold one: ignore predictor.* or {FOLDER}")
+    if source.is_dir() and is_classifier(source) and not ignored("classifier", ignore):
+        raise UserError(
+            f"{source} holds a classifier, for which {target} has no place: ignore classifier to go without"
+        )
+
+
 def find_action_predictor(source: Path, options: argparse.Namespace) -> ActionPredictor | None:
     """The predictor of V-JEPA 2-AC, if a file or folder has one; its latents are those of the encoder's grid."""
     if source.is_dir():
-        return load_action_predictor(source / FOLDER) if (source / FOLDER).exists() else None
+        there = (source / FOLDER).exists() and not ignored(FOLDER, options.ignore)
+        return load_action_predictor(source / FOLDER) if there else None
     file = open_official(source)
     if not is_action_predictor(file.networks.get(PREDICTOR, {})):
         return None

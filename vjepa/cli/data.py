@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
-from vjepa.cli.checkpoint import positive
+from vjepa.cli.arguments import positive
 from vjepa.data.inspection import EXAMPLES, Inspection, inspect, proposal
 from vjepa.errors import UserError
 from vjepa.files import atomic_path

@@ -11,7 +11,8 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from vjepa.cli.checkpoint import add_reading_arguments, positive, read_models
+from vjepa.cli.arguments import positive
+from vjepa.cli.checkpoint import add_reading_arguments, read_models
 from vjepa.data.video import VideoFile
 from vjepa.errors import DataError, UserError
 from vjepa.files import atomic_path

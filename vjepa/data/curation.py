@@ -96,7 +96,7 @@ def curate(
                 f"{raw}: none of {len(rejected)} episodes can be used; the first, {rejected[0].episode}, "
                 f"is left out since {rejected[0].reason}"
             )
-        assign_splits(kept, config)
+        assign_splits(kept, config.duplicate_distance, config.test_share)
         packed = (PackedEpisode(episode.row, episode.blocks.read_bytes()) for episode in kept)
         manifest = write_shards(out, packed, config.episodes_per_shard)
     quarantine = [{"episode": item.episode, "file": item.file, "reason": item.reason} for item in rejected]
@@ -156,7 +156,10 @@ def examine(dataset: Source, entry: Any, config: CurateConfig, spool: Path) -> E
             raise EpisodeError("too short", raw.file, f"{len(raw.frames)} frames at {config.fps:g} a second")
         source = re.sub(r"[^a-z0-9]+", "-", dataset.robot.lower()).strip("-") or "raw"
         frames = square_resize(raw.frames, config.image_size)
-        episode = Episode(f"{source}-{raw.index:06d}", raw.task, frames, raw.times, raw.states)
+        task, notes = raw.task.strip(), raw.notes
+        if not task:
+            notes = (*notes, "it has no task: it is used without one")
+        episode = Episode(f"{source}-{raw.index:06d}", task, frames, raw.times, raw.states)
         packed = pack_episode(episode, source, raw.index, config.fps)
         if packed.row["motion_m"] < config.min_motion:
             raise EpisodeError("motionless", raw.file, f"the hand moves {packed.row['motion_m']:.3f} m in all")
@@ -164,12 +167,12 @@ def examine(dataset: Source, entry: Any, config: CurateConfig, spool: Path) -> E
         return Rejected(entry.index, error.file.relative_to(dataset.path).as_posix(), error.kind, str(error))
     blocks = spool / f"{raw.index}"
     blocks.write_bytes(packed.blocks)
-    return Examined(packed.row, blocks, raw.fingerprint, perceptual_hashes(raw.frames), raw.notes)
+    return Examined(packed.row, blocks, raw.fingerprint, perceptual_hashes(raw.frames), notes)
 
 
-def assign_splits(episodes: list[Examined], config: CurateConfig) -> None:
+def assign_splits(episodes: list[Examined], duplicate_distance: float, test_share: float) -> None:
     """Set `split` and `group` in the rows: near-duplicates share both, whatever their order."""
-    labels = near_duplicates(np.stack([episode.hashes for episode in episodes]), config.duplicate_distance)
+    labels = near_duplicates(np.stack([episode.hashes for episode in episodes]), duplicate_distance)
     groups: dict[int, list[Examined]] = {}
     for label, episode in zip(labels, episodes, strict=True):
         groups.setdefault(int(label), []).append(episode)
@@ -177,7 +180,7 @@ def assign_splits(episodes: list[Examined], config: CurateConfig) -> None:
         first = min(members, key=lambda member: (member.fingerprint, member.row["key"]))
         for member in members:
             member.row["group"] = first.row["key"]
-            member.row["split"] = split_of(first.fingerprint, config.test_share)
+            member.row["split"] = split_of(first.fingerprint, test_share)
 
 
 def split_of(fingerprint: str, test_share: float) -> str:

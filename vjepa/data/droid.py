@@ -17,9 +17,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from vjepa.data.raw import EpisodeError, RawEpisode, nearest_rows
+from vjepa.data.raw import EpisodeError, RawEpisode, frames_by_order, nearest_rows
 from vjepa.data.state_mapping import StateMapping
-from vjepa.data.video import VideoFile
 from vjepa.errors import DataError
 from vjepa.files import require_inside
 
@@ -28,8 +27,8 @@ CLOCKS = ("estimated_capture", "frame_received")
 """The camera's clocks in `trajectory.h5`, in ms, the better one first."""
 LABELS = "droid_language_annotations.json"
 """Sentences by an episode's uuid, published later than the episodes; beside the folders, if anywhere."""
-MISSING_FRAMES = 1  # the last step's frame often was not stored
 CLOCK_TOLERANCE = 0.05  # by which the camera's rate may fall short of the one that is wanted
+MISSING_FRAMES = 1  # the last row's frame often was not stored
 LARGEST_GAP = 2.0  # of a usual time step; a longer one is a pause of the recording
 
 
@@ -53,8 +52,11 @@ def open_droid(path: Path, camera: str, mapping: StateMapping, fps: float) -> Dr
     if not folders:
         raise DataError(f"{path} is missing or no DROID folder: there is no trajectory.h5 in it")
     try:
+        require_inside(path, path / LABELS)
         labels = json.loads((path / LABELS).read_text()) if (path / LABELS).exists() else {}
-    except (OSError, ValueError) as error:
+        if not isinstance(labels, dict):
+            raise ValueError("it holds no sentences by uuid")
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path / LABELS} can't be read: {error}") from error
     return DroidSource(path, camera, mapping, [DroidEntry(i, folder) for i, folder in enumerate(folders)], labels)
 
@@ -72,24 +74,14 @@ class DroidSource:
     def read(self, entry: DroidEntry, fps: float) -> RawEpisode:
         """One episode."""
         file = entry.folder / "trajectory.h5"
-        metadata = read_metadata(entry.folder)
-        serial = str(metadata.get(f"{self.camera}_cam_serial", ""))
-        if not re.fullmatch(r"[0-9A-Za-z]+", serial):
-            raise EpisodeError("unreadable", file, f"its metadata give no serial number of the camera {self.camera}")
-        video = entry.folder / f"recordings/MP4/{serial}.mp4"
-        for part in (file, video):
-            try:
-                require_inside(self.path, part)
-            except ValueError as error:
-                raise EpisodeError("unreadable", file, str(error)) from error
+        metadata = read_metadata(self.path, entry.folder)
+        video, serial = video_of(self.path, entry.folder, metadata, self.camera)
         times, states = self.rows(file, serial)
         fingerprint = hashlib.sha256(states.tobytes()).hexdigest()
         rate = (len(times) - 1) / times[-1]
         if fps > rate * (1 + CLOCK_TOLERANCE):
             raise EpisodeError("time stamps off", file, f"{rate:.4g} frames a second, {fps:g} are wanted")
-        chosen = nearest_rows(times, fps)
-        frames, notes = frames_by_order(video, chosen, len(times))
-        chosen = chosen[: len(frames)]
+        frames, chosen, notes = frames_by_order(video, nearest_rows(times, fps), len(times), MISSING_FRAMES)
         return RawEpisode(
             entry.index, self.task(metadata), frames, times[chosen], states[chosen], fingerprint, file, notes
         )
@@ -100,13 +92,14 @@ class DroidSource:
     def rows(self, file: Path, serial: str) -> tuple[np.ndarray, np.ndarray]:
         """Times `float64 [T]` (s, from the first row) and states `float32 [T, S]` of all rows."""
         try:
+            require_inside(self.path, file)
             with h5py.File(file, "r") as trajectory:
-                columns = {name: np.asarray(trajectory[name], np.float64) for name in self.mapping.needs}
+                columns = {name: numbers(trajectory, name) for name in self.mapping.needs}
                 clocks = [f"observation/timestamp/cameras/{serial}_{clock}" for clock in CLOCKS]
                 clock = next((name for name in clocks if name in trajectory), None)
                 if clock is None:
                     raise ValueError(f"it has no {' or '.join(clocks)}")
-                times = np.asarray(trajectory[clock], np.float64) / 1000
+                times = numbers(trajectory, clock) / 1000
             columns = {name: values.reshape(len(values), -1) for name, values in columns.items()}
             lengths = {name: len(values) for name, values in columns.items()} | {clock: len(times)}
             if len(set(lengths.values())) > 1 or len(times) < 2:
@@ -124,12 +117,46 @@ class DroidSource:
 
     def task(self, metadata: Mapping[str, Any]) -> str:
         """The sentence of the later annotations, else that of the operator."""
-        label = self.labels.get(str(metadata.get("uuid")), {})
-        return str(label.get("language_instruction1") or metadata.get("current_task") or "")
+        label = self.labels.get(str(metadata.get("uuid")))
+        said = label.get("language_instruction1") if isinstance(label, dict) else None
+        return str(said or metadata.get("current_task") or "")
 
 
-def read_metadata(folder: Path) -> dict[str, Any]:
-    """The content of `metadata_*.json`.
+def numbers(trajectory: h5py.File, name: str) -> np.ndarray:
+    """A data set of the file as `float64`.
+
+    Raises:
+        KeyError: it is not there.
+        ValueError: it holds no numbers, or they lie in another file.
+    """
+    values = trajectory[name]
+    if not isinstance(values, h5py.Dataset) or values.dtype.kind not in "fiu":
+        raise ValueError(f"{name} holds no numbers")
+    if values.external or values.file.filename != trajectory.filename:
+        raise ValueError(f"{name} lies in another file")
+    return np.asarray(values, np.float64)
+
+
+def video_of(path: Path, folder: Path, metadata: Mapping[str, Any], camera: str) -> tuple[Path, str]:
+    """The file of a camera and the camera's serial number.
+
+    Raises:
+        EpisodeError: the metadata name none, or the file lies outside the data set `path`.
+    """
+    serial = str(metadata.get(f"{camera}_cam_serial", ""))
+    file = folder / "trajectory.h5"
+    if not re.fullmatch(r"[0-9A-Za-z]+", serial):
+        raise EpisodeError("unreadable", file, f"its metadata give no serial number of the camera {camera}")
+    video = folder / f"recordings/MP4/{serial}.mp4"
+    try:
+        require_inside(path, video)
+    except ValueError as error:
+        raise EpisodeError("unreadable", file, str(error)) from error
+    return video, serial
+
+
+def read_metadata(path: Path, folder: Path) -> dict[str, Any]:
+    """The content of `metadata_*.json` of an episode's folder in the data set `path`.
 
     Raises:
         EpisodeError: there is none, or more than one, or it can't be read.
@@ -138,33 +165,10 @@ def read_metadata(folder: Path) -> dict[str, Any]:
     if len(files) != 1:
         raise EpisodeError("unreadable", folder / "trajectory.h5", f"{len(files)} files metadata_*.json beside it")
     try:
+        require_inside(path, files[0])
         metadata = json.loads(files[0].read_text())
     except (OSError, ValueError, RecursionError) as error:
         raise EpisodeError("unreadable", files[0], str(error)) from error
     if not isinstance(metadata, dict):
         raise EpisodeError("unreadable", files[0], "it holds no settings")
     return metadata
-
-
-def frames_by_order(file: Path, chosen: np.ndarray, rows: int) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The frames of the chosen rows `int64 [N]`, ascending, the k-th frame being the k-th row's.
-
-    Returns:
-        `uint8 [N, H, W, 3]`, without rows at the end that have no frame, and a note where there were some.
-
-    Raises:
-        EpisodeError: the file can't be decoded, or has more frames than there are rows, or too few.
-    """
-    wanted, frames, count = set(chosen.tolist()), [], 0
-    try:
-        with VideoFile(file) as video:
-            for frame, _ in video.frames_from(0.0):
-                if count in wanted:
-                    frames.append(video.to_rgb(frame))
-                count += 1
-    except DataError as error:
-        raise EpisodeError("unreadable", file, str(error).removeprefix(f"{file} ")) from error
-    if not rows - MISSING_FRAMES <= count <= rows:
-        raise EpisodeError("missing frames", file, f"{count} frames for {rows} rows")
-    notes = (f"its video has {count} frames for {rows} rows: they are matched from the start",) if count < rows else ()
-    return np.stack(frames), notes

@@ -40,14 +40,18 @@ def near_duplicates(hashes: np.ndarray, distance: float) -> np.ndarray:
     Returns:
         `int64 [N]`, equal for episodes of a group; a chain of near-duplicates is one group.
     """
-    count, most = len(hashes), math.floor(distance * hashes.shape[1])
+    most = math.floor(distance * hashes.shape[1])
+    if most < 0:
+        return np.arange(len(hashes))
+    hashes, same = np.unique(hashes, axis=0, return_inverse=True)  # equal ones make a pair with each other, too many
+    count = len(hashes)
     near = [np.zeros((2, 0), np.int64)]
     for first, second in candidates(hashes, most):
         differing = np.bitwise_count(hashes[first] ^ hashes[second]).sum(1, dtype=np.int64)
         near.append(np.stack([first, second])[:, differing <= most])
     rows, columns = np.concatenate(near, axis=1)
     graph = coo_matrix((np.ones(len(rows), bool), (rows, columns)), shape=(count, count))
-    return connected_components(graph, directed=False)[1]
+    return connected_components(graph, directed=False)[1][same.reshape(-1)]
 
 
 def candidates(hashes: np.ndarray, most: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -56,8 +60,6 @@ def candidates(hashes: np.ndarray, most: int) -> Iterator[tuple[np.ndarray, np.n
     A band of bits that is the same in both makes a candidate. Where scenes are so alike that bands say little, every
     pair is one, which is then less work.
     """
-    if most < 0:
-        return
     bits = np.unpackbits(hashes.view(np.uint8).reshape(len(hashes), -1), axis=1)
     dealt = np.random.default_rng(0).permutation(bits.shape[1])  # neighbouring bits say much the same
     keys = [band_keys(bits[:, band]) for band in np.array_split(dealt, most + 1) if len(band)]

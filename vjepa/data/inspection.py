@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,11 +15,12 @@ import numpy as np
 import yaml
 
 from vjepa.data import droid
-from vjepa.data.lerobot import LeRobotDataset, open_dataset
+from vjepa.data.lerobot import LeRobotDataset, open_dataset, read_info, read_table
 from vjepa.data.lerobot_index import EpisodeEntry
-from vjepa.data.raw import EpisodeError
+from vjepa.data.raw import EpisodeError, frames_by_order
 from vjepa.data.video import VideoFile
 from vjepa.errors import DataError
+from vjepa.files import require_inside
 
 PACED = 20
 """Frames of a video whose time stamps give its true rate."""
@@ -59,7 +59,8 @@ class Inspection:
         format: what `source.format` calls it, and the version.
         robot: its type.
         fps: rows a second.
-        episodes, frames: as counted.
+        episodes, frames: of a LeRobot data set as its index states them; of DROID's folders as counted, frames by those
+            that were opened.
         cameras, columns: by name.
         tasks: episodes by sentence.
         opened: episodes whose rows and videos were looked at.
@@ -141,15 +142,21 @@ def watch(camera: CameraSummary, file: Path) -> tuple[float, float]:
         if not shown:
             raise DataError(f"{file} holds no frames")
         frame, times = shown[0][0], [time for _, time in shown]
-        rate = 1 / float(np.median(np.diff(times))) if len(times) > 1 else math.nan
+        rate = pace(np.array(times))
         camera.shown[f"{frame.width} x {frame.height} at {rate:.4g} frames a second"] += 1
         return video.duration, rate
+
+
+def pace(times: np.ndarray) -> float:
+    """Frames a second by their time stamps `[T]` (s); NaN where these say nothing."""
+    step = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+    return 1 / step if step > 0 else math.nan
 
 
 def inspect_lerobot(path: Path, most: int) -> Inspection:
     """A LeRobot data set of any version that can be read."""
     dataset = open_dataset(path)
-    info = json.loads((path / "meta/info.json").read_text())
+    info = read_info(path / "meta/info.json")
     cameras, columns = {}, {}
     for name, feature in dataset.features.items():
         if feature.get("dtype") == "video":
@@ -178,7 +185,9 @@ def inspect_lerobot(path: Path, most: int) -> Inspection:
     if "" in found.tasks:
         found.note("episodes without a task", f"{found.tasks['']} of them")
     for entry in entries:
-        for said in (*([entry.problem] if entry.problem else []), *entry.notes):
+        spans = entry.videos.values()
+        problems = [problem for problem in (entry.problem, *(span.problem for span in spans)) if problem]
+        for said in (*problems, *entry.notes, *(note for span in spans for note in span.notes)):
             found.note(*told_apart(said, entry.index))
     for entry in spread(usable, most):
         look_at_rows(found, dataset, entry, [name for name in columns if name not in ("timestamp", "episode_index")])
@@ -212,14 +221,19 @@ def look_at_rows(found: Inspection, dataset: LeRobotDataset, entry: EpisodeEntry
     """Ranges of an episode's columns, and whether its rows are what the index says."""
     where = f"episode {entry.index}"
     try:
-        table = dataset.table(entry.data_file, tuple(names))
-        rows = table.episodes == entry.index
-        for name in names:
-            if rows.any():
-                widen(found.columns, name, table.columns[name][rows])
+        table = read_table(entry.data_file, ())
     except EpisodeError as error:
         found.note(*told_apart(str(error), entry.index))
         return
+    rows = table.episodes == entry.index
+    for name in names:  # one by one: a column that can't be read spoils none of the others
+        try:
+            values = dataset.table(entry.data_file, (name,)).columns[name]
+        except EpisodeError as error:
+            found.note(*told_apart(f"column {name}: {error}", entry.index))
+            continue
+        if rows.any():
+            widen(found.columns, name, values[rows])
     times = table.times[rows]
     if len(times) != entry.length:
         found.note("the index states another number of rows than there are", f"{where}: {entry.length}, {len(times)}")
@@ -235,7 +249,7 @@ def look_at_videos(found: Inspection, dataset: LeRobotDataset, entry: EpisodeEnt
     """Sizes, rates and lengths of an episode's videos; the first that can be shown becomes the film strip."""
     for name, camera in found.cameras.items():
         span, where = entry.videos[name], f"episode {entry.index}"
-        if not span.file.exists():
+        if span.problem or not span.file.exists():
             camera.missing += 1
             continue
         try:
@@ -276,15 +290,16 @@ def inspect_droid(path: Path, most: int) -> Inspection:
     for folder in spread(folders, most):
         where = folder.relative_to(path).as_posix()
         try:
-            metadata = droid.read_metadata(folder)
+            metadata = droid.read_metadata(path, folder)
+            require_inside(path, folder / "trajectory.h5")
             with h5py.File(folder / "trajectory.h5", "r") as trajectory:
                 lengths = look_at_trajectory(found, trajectory)
                 clocks = [name for name in trajectory.get("observation/timestamp/cameras", {})]
                 clock = next((name for name in clocks if name.endswith(droid.CLOCKS)), None)
                 if clock is not None:
-                    times = np.asarray(trajectory[f"observation/timestamp/cameras/{clock}"], np.float64) / 1000
-                    rates.append(1 / float(np.median(np.diff(times))))
-        except (EpisodeError, OSError, KeyError, RuntimeError, ValueError) as error:
+                    times = droid.numbers(trajectory, f"observation/timestamp/cameras/{clock}") / 1000
+                    rates.append(pace(times))
+        except (DataError, OSError, KeyError, TypeError, RuntimeError, ValueError) as error:
             found.note("an episode can't be read", f"{where}: {' '.join(str(error).split())}")
             continue
         rows.append(max(lengths, default=0))
@@ -292,18 +307,22 @@ def inspect_droid(path: Path, most: int) -> Inspection:
             found.note("columns of trajectory.h5 differ in length", where)
         found.tasks[str(metadata.get("current_task") or "")] += 1
         for name, camera in found.cameras.items():
-            file = folder / f"recordings/MP4/{metadata.get(f'{name}_cam_serial')}.mp4"
-            if not file.exists():
+            if not metadata.get(f"{name}_cam_serial"):
                 camera.missing += 1
                 continue
             try:
+                file, _ = droid.video_of(path, folder, metadata, name)
+                if not file.exists():
+                    camera.missing += 1
+                    continue
                 watch(camera, file)
                 if found.strip is None:
-                    frames, _ = droid.frames_by_order(file, np.linspace(0, rows[-1] - 2, STRIP).astype(int), rows[-1])
+                    places = np.linspace(0, rows[-1] - 2, STRIP).astype(int)
+                    frames, _, _ = frames_by_order(file, places, rows[-1], droid.MISSING_FRAMES)
                     found.strip = np.concatenate(list(frames), axis=1)
             except DataError as error:
                 found.note(f"{name}: a video can't be used", f"{where}: {error}")
-    found.fps = float(np.median(rates)) if rates else 0.0
+    found.fps = float(np.nanmedian(rates)) if np.isfinite(rates).any() else 0.0
     found.frames = round(float(np.mean(rows)) * len(folders)) if rows else 0
     return found
 
@@ -314,9 +333,9 @@ def look_at_trajectory(found: Inspection, trajectory: h5py.File) -> list[int]:
     for group in ("observation/robot_state", "action"):
         for name, values in trajectory.get(group, {}).items():
             if isinstance(values, h5py.Dataset) and values.ndim in (1, 2) and values.dtype.kind in "fiu":
-                numbers = np.asarray(values, np.float64).reshape(len(values), -1)
+                numbers = droid.numbers(trajectory, f"{group}/{name}")
                 lengths.append(len(numbers))
-                widen(found.columns, f"{group}/{name}", numbers)
+                widen(found.columns, f"{group}/{name}", numbers.reshape(len(numbers), -1))
     return lengths
 
 
@@ -358,7 +377,7 @@ def proposed_state(found: Inspection) -> tuple[dict[str, Any], list[str]]:
     if width in (7, 8):
         low, high = (float(bound[width - 1]) for bound in (found.columns[column].low, found.columns[column].high))
         if low < high:
-            state["gripper"] = {"column": column, "at": width - 1, "open": round(low, 4), "closed": round(high, 4)}
+            state["gripper"] = {"column": column, "at": width - 1, "open": low, "closed": high}
             remarks.append("The gripper's lowest value is taken for open: exchange both if it is closed there.")
     if width > 8:
         remarks.append("So many values are rather joints than a pose: name a column that holds one, if there is one.")

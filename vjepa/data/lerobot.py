@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +18,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from vjepa.data.lerobot_index import LAYOUTS, EpisodeEntry
-from vjepa.data.raw import EpisodeError, RawEpisode, nearest_rows
+from vjepa.data.lerobot_index import LAYOUTS, EpisodeEntry, VideoSpan
+from vjepa.data.raw import EpisodeError, RawEpisode, frames_by_order, nearest_rows
 from vjepa.data.state_mapping import StateMapping
 from vjepa.data.video import VideoFile
 from vjepa.errors import DataError
@@ -36,16 +39,34 @@ def open_dataset(path: Path) -> LeRobotDataset:
     if not file.exists():
         raise DataError(f"{path} is missing or no LeRobot data set: there is no {file}")
     try:
-        info = json.loads(file.read_text())
-        version, fps, features = str(info["codebase_version"]), float(info["fps"]), dict(info["features"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        info = read_info(file)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{file} can't be used: {type(error).__name__}: {error}") from error
+    version, fps, features = str(info["codebase_version"]), float(info["fps"]), info["features"]
     if version not in LAYOUTS:
         raise DataError(f"{file}: LeRobot {version} can't be read yet; known are {', '.join(LAYOUTS)}")
     episodes = LAYOUTS[version](path, info)
     if not episodes:
         raise DataError(f"{path} holds no episodes")
     return LeRobotDataset(path, fps, features, str(info.get("robot_type") or path.name), episodes)
+
+
+def read_info(file: Path) -> dict[str, Any]:
+    """The content of `meta/info.json`, as far as it is used.
+
+    Raises:
+        KeyError, TypeError, ValueError, RecursionError: a key is missing, of another type or out of its range.
+    """
+    info = json.loads(file.read_text(encoding="utf-8"))
+    fps, features = info["fps"], info["features"]
+    if not isinstance(features, dict) or not all(isinstance(feature, dict) for feature in features.values()):
+        raise TypeError("features must be settings by name")
+    if isinstance(fps, bool) or not isinstance(fps, int | float) or not 0 < fps < math.inf:
+        raise ValueError(f"fps must be a number above 0, not {fps!r}")
+    for name in ("data_path", *(["video_path"] if any(f.get("dtype") == "video" for f in features.values()) else [])):
+        if not isinstance(info[name], str):
+            raise TypeError(f"{name} must be a text, not {info[name]!r}")
+    return {**info, "codebase_version": str(info["codebase_version"])}
 
 
 def open_lerobot(path: Path, camera: str, mapping: StateMapping, fps: float) -> LeRobotSource:
@@ -92,6 +113,8 @@ class LeRobotDataset:
         self.data_files = sorted({entry.data_file for entry in episodes if not entry.problem})
         self._table: tuple[Path, tuple[str, ...], DataTable] | None = None
         self._video: tuple[Path, VideoFile] | None = None
+        self._stamps: np.ndarray | None = None  # of that video's frames
+        self._rows: Counter[Path] | None = None
 
     def require(self, camera: str, columns: Mapping[str, int], fps: float) -> None:
         """Check that there are such a video and such columns, each of so many values or more, and frames enough.
@@ -123,10 +146,10 @@ class LeRobotDataset:
         """
         if entry.problem:
             raise EpisodeError("unreadable", entry.data_file, entry.problem)
-        times, states, notes = self.rows(entry, mapping)
+        times, states = self.rows(entry, mapping)
         fingerprint = hashlib.sha256(states.tobytes()).hexdigest()
-        chosen = np.arange(len(times)) if fps is None else nearest_rows(times, fps)
-        frames = self.frames(entry, camera, times[chosen])
+        chosen = np.arange(len(times)) if fps is None else nearest_rows(times - times[0], fps)
+        frames, notes = self.frames(entry, camera, times, chosen)
         return RawEpisode(
             index=entry.index,
             task=entry.task,
@@ -135,14 +158,13 @@ class LeRobotDataset:
             states=states[chosen],
             fingerprint=fingerprint,
             file=entry.data_file,
-            notes=entry.notes + notes,
+            notes=(*entry.notes, *entry.videos[camera].notes, *notes),
         )
 
-    def rows(self, entry: EpisodeEntry, mapping: StateMapping) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-        """Time stamps `float64 [T]` (s) and states `float32 [T, S]` of all rows of an episode, checked, and notes.
+    def rows(self, entry: EpisodeEntry, mapping: StateMapping) -> tuple[np.ndarray, np.ndarray]:
+        """Time stamps `float64 [T]` (s) and states `float32 [T, S]` of all rows of an episode.
 
-        Stamps that keep their pace and only start elsewhere are counted from the first row: they continue the episode
-        before, or begin one frame late, while the rows and the frames are all there.
+        The stamps keep the pace of the frame rate, wherever they start.
         """
         # Some converters name the file beside the right one where a file was full (lerobot#2401).
         files, place = self.data_files, self.data_files.index(entry.data_file)
@@ -155,22 +177,16 @@ class LeRobotDataset:
             detail = f"{len(rows)} rows of the {entry.length} that the index states"
             raise EpisodeError("unreadable", entry.data_file, detail)
         times = table.times[rows]
-        notes: tuple[str, ...] = ()
-        start = times[0]
-        if abs(start) > 0.5 / self.fps:
-            times = times - start
-            notes = (f"its time stamps start at {start:.3f} s: they are counted from the first row",)
-        off = np.abs(times - np.arange(len(rows)) / self.fps)
+        off = np.abs(times - times[0] - np.arange(len(rows)) / self.fps)
         if not (off <= 0.5 / self.fps).all():  # NaN is off, too
             row = int(np.argmax(~(off <= 0.5 / self.fps)))
-            due = f"{row / self.fps:.3f} s is due at {self.fps:g} frames a second"
-            detail = f"row {row} says {times[row]:.3f} s{' after the first' if notes else ''}, {due}"
-            raise EpisodeError("time stamps off", file, detail)
+            due = f"{times[0] + row / self.fps:.3f} s is due at {self.fps:g} frames a second"
+            raise EpisodeError("time stamps off", file, f"row {row} says {times[row]:.3f} s, {due}")
         try:
             states = mapping.states({name: values[rows] for name, values in table.columns.items()})
         except (IndexError, ValueError) as error:
             raise EpisodeError("unreadable", file, f"its states can't be made of its columns: {error}") from error
-        return times, states, notes
+        return times, states
 
     def table(self, file: Path, columns: tuple[str, ...]) -> DataTable:
         """The columns of a data file; the last one is kept, since neighbouring episodes share a file."""
@@ -178,33 +194,77 @@ class LeRobotDataset:
             self._table = (file, columns, read_table(file, columns))
         return self._table[2]
 
-    def frames(self, entry: EpisodeEntry, camera: str, times: np.ndarray) -> np.ndarray:
-        """The frames `uint8 [N, H, W, 3]` of an episode at `times` (s from its start, ascending)."""
-        span = entry.videos[camera]
-        tolerance = 0.5 / self.fps
+    def frames(
+        self, entry: EpisodeEntry, camera: str, times: np.ndarray, chosen: np.ndarray
+    ) -> tuple[np.ndarray, tuple[str, ...]]:
+        """The frames `uint8 [N, H, W, 3]` of the chosen rows, and notes; `times` (s) are those of all rows.
+
+        Every row, chosen or not, must have a frame of its time: a wrong rate shows in the rows that are farthest from
+        the first. Stamps that start late, in rows that have a frame each, are counted from the first row: they continue
+        the episode before, or begin one frame late. A file that holds this episode alone, with a frame for each row at
+        another pace, has a header that lies: rows and frames are then matched by their order.
+        """
+        span, tolerance = entry.videos[camera], 0.5 / self.fps
+        if span.problem:
+            raise EpisodeError("unreadable", entry.data_file, span.problem)
+        notes: tuple[str, ...] = ()
         try:
             video = self.video(span.file)
-            needed, there = span.start + times[-1], min(span.end, video.duration)
-            if needed > there + tolerance:
-                detail = f"its last frame is due at {needed:.3f} s, its video ends at {there:.3f} s"
-                raise EpisodeError("missing frames", span.file, detail)
-            frames, shown = video.frames_at(span.start + times)
+            if self._stamps is None:
+                self._stamps = video.stamps()
+            stamps = self._stamps - span.start
+            stamps = stamps[(stamps > -tolerance) & (stamps < span.end - span.start - 0.5 * tolerance)]
+            one_each, late = len(stamps) == entry.length, abs(times[0]) > tolerance
+            if late and one_each:
+                notes = (f"its time stamps start at {times[0]:.3f} s: they are counted from the first row",)
+                times = times - times[0]
+            gaps = distance_to_nearest(times, stamps)
+            alone = span.end == math.inf
+            if not (gaps <= tolerance).all() and one_each and alone and evenly_spaced(stamps):
+                frames, _, _ = frames_by_order(span.file, chosen, entry.length)
+                rate = (len(stamps) - 1) / (stamps[-1] - stamps[0])
+                lie = f"its video says {rate:.4g} frames a second, its rows {self.fps:g}"
+                return frames, (*notes, f"{lie}: they are matched by their order")
+            self._require_frames(entry, span, times, gaps, stamps)
+            return video.frames_at(span.start + times[chosen])[0], notes
         except EpisodeError:
             raise
         except DataError as error:
             self.close()
             raise EpisodeError("unreadable", span.file, str(error).removeprefix(f"{span.file} ")) from error
-        off = np.abs(shown - span.start - times)
-        if off.max() > tolerance:
-            at = times[off.argmax()]
+
+    def _require_frames(
+        self, entry: EpisodeEntry, span: VideoSpan, times: np.ndarray, gaps: np.ndarray, stamps: np.ndarray
+    ) -> None:
+        """Refuse an episode of whose rows one has no frame, or whose file shows more of them than there are."""
+        tolerance = 0.5 / self.fps
+        assert self._video is not None and self._stamps is not None
+        needed, there = span.start + times[-1], min(span.end, self._video[1].duration)
+        if needed > there + tolerance:
+            detail = f"its last frame is due at {needed:.3f} s, its video ends at {there:.3f} s"
+            raise EpisodeError("missing frames", span.file, detail)
+        if not (gaps <= tolerance).all():
+            at = times[gaps.argmax()]
             raise EpisodeError("missing frames", span.file, f"no frame within {tolerance:.3f} s of {at:.3f} s")
-        return frames
+        # A file with a frame for each of its rows whose spans hold more frames than rows runs too fast.
+        if len(self._stamps) == self._rows_in(span.file) and abs(len(stamps) - entry.length) > 1:
+            detail = f"{len(stamps)} frames in the time of its {entry.length} rows: its header lies about the rate"
+            raise EpisodeError("time stamps off", span.file, detail)
+
+    def _rows_in(self, file: Path) -> int:
+        """Rows of all episodes in a video file, as the index states them."""
+        if self._rows is None:
+            self._rows = Counter()
+            for entry in self.episodes:
+                for held in {span.file for span in entry.videos.values()}:
+                    self._rows[held] += entry.length
+        return self._rows[file]
 
     def video(self, file: Path) -> VideoFile:
         """The video file, opened; the last one is kept open."""
         if self._video is None or self._video[0] != file:
             self.close()
-            self._video = (file, VideoFile(file))
+            self._video, self._stamps = (file, VideoFile(file)), None
         return self._video[1]
 
     def close(self) -> None:
@@ -212,6 +272,20 @@ class LeRobotDataset:
         if self._video is not None:
             self._video[1].container.close()
             self._video = None
+
+
+def distance_to_nearest(times: np.ndarray, stamps: np.ndarray) -> np.ndarray:
+    """How far each of `times` is from the nearest of `stamps`, ascending; infinite where there are none."""
+    if len(stamps) == 0:
+        return np.full(len(times), np.inf)
+    after = np.searchsorted(stamps, times).clip(0, len(stamps) - 1)
+    return np.minimum(np.abs(stamps[after] - times), np.abs(stamps[np.maximum(after - 1, 0)] - times))
+
+
+def evenly_spaced(stamps: np.ndarray) -> bool:
+    """Whether frames follow each other at one pace, give or take a tenth: then none was dropped between them."""
+    steps = np.diff(stamps)
+    return len(steps) > 0 and bool(np.ptp(steps) <= 0.1 * np.median(steps))
 
 
 @dataclass
@@ -245,5 +319,16 @@ def matrix(column: pa.ChunkedArray) -> np.ndarray:
         ValueError: the rows differ in width, or hold no numbers.
     """
     whole = column.combine_chunks()
-    values = whole.flatten() if pa.types.is_nested(whole.type) else whole
-    return np.asarray(values.to_numpy(zero_copy_only=False), np.float64).reshape(len(column), -1)
+    while pa.types.is_nested(whole.type):
+        if not (pa.types.is_list(whole.type) or pa.types.is_large_list(whole.type) or is_fixed_list(whole.type)):
+            raise ValueError(f"a column of {whole.type} holds no rows of numbers")
+        widths = pc.unique(pc.list_value_length(whole)).to_pylist()
+        if len(widths) > 1 or whole.null_count:
+            raise ValueError(f"rows of one column differ in width: {', '.join(map(str, widths))}")
+        whole = whole.flatten()
+    return np.asarray(whole.to_numpy(zero_copy_only=False), np.float64).reshape(len(column), -1)
+
+
+def is_fixed_list(kind: pa.DataType) -> bool:
+    """Whether a type is that of lists of one length."""
+    return bool(pa.types.is_fixed_size_list(kind))

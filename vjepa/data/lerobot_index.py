@@ -14,19 +14,28 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vjepa.errors import DataError
 from vjepa.files import require_inside
 
+UNUSABLE = (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError, OverflowError)
+"""What an entry of the index that is not what it should be raises where it is used."""
+
 
 @dataclass(frozen=True)
 class VideoSpan:
-    """Where an episode lies in a video file: from `start` to `end`, in s; infinite where it has the file for itself."""
+    """Where an episode lies in a video file: from `start` to `end`, in s; infinite where it has the file for itself.
+
+    `problem` says why that can't be believed, if so; `notes` what was set right.
+    """
 
     file: Path
     start: float
     end: float
+    problem: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -38,7 +47,7 @@ class EpisodeEntry:
         length: rows.
         task: a sentence.
         data_file: where its rows are.
-        videos: where its frames are, by camera.
+        videos: where its frames are, by camera; a problem of one is no problem of the others.
         problem: why all this can't be believed, if so.
         notes: what was found otherwise than the index says, and set right.
     """
@@ -90,27 +99,63 @@ def episodes_v30(path: Path, info: Mapping[str, Any]) -> list[EpisodeEntry]:
             raise DataError(f"{file} can't be read: {' '.join(str(error).split())}") from error
         if not all(isinstance(row.get("episode_index"), int) for row in rows):
             raise DataError(f"{file} can't be used: not every row has an episode_index")
-    return once_each((entry_v30(path, info, cameras, row) for row in rows), "meta/episodes")
+    entries = [entry_v30(path, info, cameras, row) for row in rows]
+    return once_each([*entries, *forgotten_v30(path, {entry.index for entry in entries})], "meta/episodes")
+
+
+def forgotten_v30(path: Path, listed: set[int]) -> list[EpisodeEntry]:
+    """Episodes of which there are rows and no line in the index."""
+    found: dict[int, Path] = {}
+    for file in sorted(path.rglob("*.parquet")):
+        if file.is_relative_to(path / "meta"):
+            continue
+        try:
+            column = pq.read_table(file, columns=["episode_index"], partitioning=None).column(0)
+            numbers = pc.unique(column).to_pylist()
+        except (OSError, KeyError, IndexError, pa.ArrowException):
+            continue  # what the index says of it is refused when it is read
+        found |= {number: file for number in numbers if isinstance(number, int) and number not in listed}
+    problem = "its rows are there, but meta/episodes does not list it"
+    return [EpisodeEntry(number, 0, "", file, {}, problem) for number, file in found.items()]
+
+
+def sentence(tasks: Any) -> str:
+    """The task of an episode out of its `tasks`.
+
+    Raises:
+        TypeError: they are no texts.
+    """
+    listed = [tasks] if isinstance(tasks, str) else tasks or []
+    if not isinstance(listed, list) or not all(isinstance(task, str) for task in listed):
+        raise TypeError(f"its tasks are {tasks!r}, no sentences")
+    return "; ".join(listed)
 
 
 def entry_v30(path: Path, info: Mapping[str, Any], cameras: Iterable[str], row: Mapping[str, Any]) -> EpisodeEntry:
     """One row of the index."""
-    index, task = row["episode_index"], "; ".join(row.get("tasks") or [])
+    index = row["episode_index"]
     try:
         place = {name: int(row[f"data/{name}"]) for name in ("chunk_index", "file_index")}
         data = filled(path, info["data_path"], **place)
-        videos = {}
-        for key in cameras:
-            place = {name: int(row[f"videos/{key}/{name}"]) for name in ("chunk_index", "file_index")}
-            file = filled(path, info["video_path"], video_key=key, **place)
-            span = VideoSpan(file, float(row[f"videos/{key}/from_timestamp"]), float(row[f"videos/{key}/to_timestamp"]))
-            if not 0 <= span.start < span.end < math.inf:
-                raise ValueError(f"its span in {key} is {span.start} to {span.end} s")
-            videos[key] = span
-        return EpisodeEntry(index, int(row["length"]), task, data, videos)
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+        videos = {key: span_v30(path, info, key, row) for key in cameras}
+        return EpisodeEntry(index, int(row["length"]), sentence(row.get("tasks")), data, videos)
+    except UNUSABLE as error:
         problem = f"its entry in meta/episodes can't be used: {type(error).__name__}: {error}"
-        return EpisodeEntry(index, 0, task, path / "meta/episodes", {}, problem)
+        return EpisodeEntry(index, 0, "", path / "meta/episodes", {}, problem)
+
+
+def span_v30(path: Path, info: Mapping[str, Any], key: str, row: Mapping[str, Any]) -> VideoSpan:
+    """Where the frames of one camera are."""
+    try:
+        place = {name: int(row[f"videos/{key}/{name}"]) for name in ("chunk_index", "file_index")}
+        file = filled(path, info["video_path"], video_key=key, **place)
+        span = VideoSpan(file, float(row[f"videos/{key}/from_timestamp"]), float(row[f"videos/{key}/to_timestamp"]))
+        if not 0 <= span.start < span.end < math.inf:
+            raise ValueError(f"its span in {key} is {span.start} to {span.end} s")
+        return span
+    except UNUSABLE as error:
+        problem = f"its entry in meta/episodes can't be used: {type(error).__name__}: {error}"
+        return VideoSpan(path / "meta/episodes", 0.0, 0.0, problem)
 
 
 def episodes_v2(path: Path, info: Mapping[str, Any]) -> list[EpisodeEntry]:
@@ -120,13 +165,13 @@ def episodes_v2(path: Path, info: Mapping[str, Any]) -> list[EpisodeEntry]:
     """
     lines = path / "meta/episodes.jsonl"
     try:
-        text = lines.read_text()
+        text = lines.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{lines} can't be read: {error}") from error
     entries, files = [], FilesByName(path)
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # splitlines would cut sentences at rarer separators
         if line.strip():
-            entries.append(entry_v2(path, info, files, line, f"line {number} of meta/episodes.jsonl"))
+            entries.append(entry_v2(path, info, files, line, number))
     listed = {entry.index for entry in entries}
     for file in files.all("data", ".parquet"):
         digits = re.search(r"episode_(\d+)$", file.stem)
@@ -136,9 +181,9 @@ def episodes_v2(path: Path, info: Mapping[str, Any]) -> list[EpisodeEntry]:
     return once_each(entries, "meta/episodes.jsonl")
 
 
-def entry_v2(path: Path, info: Mapping[str, Any], files: FilesByName, line: str, where: str) -> EpisodeEntry:
-    """One line of the index; what can't be read has the number -1 - line, so that it is counted and named."""
-    index = -1
+def entry_v2(path: Path, info: Mapping[str, Any], files: FilesByName, line: str, number: int) -> EpisodeEntry:
+    """A line of the index; one without an episode's number is given - its own, so that it is counted and named."""
+    index = -number
     try:
         row = json.loads(line)
         index = int(row["episode_index"])
@@ -148,11 +193,10 @@ def entry_v2(path: Path, info: Mapping[str, Any], files: FilesByName, line: str,
         for key in cameras_of(info):
             due = filled(path, info["video_path"], video_key=key, **numbers)
             file, moved = files.find(due, f"videos/**/{key}")
-            videos[key] = VideoSpan(file, 0.0, math.inf)
-            notes += moved
-        return EpisodeEntry(index, int(row["length"]), "; ".join(row.get("tasks") or []), data, videos, "", notes)
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        problem = f"{where} can't be used: {type(error).__name__}: {error}"
+            videos[key] = VideoSpan(file, 0.0, math.inf, notes=moved)
+        return EpisodeEntry(index, int(row["length"]), sentence(row.get("tasks")), data, videos, "", notes)
+    except UNUSABLE as error:
+        problem = f"line {number} of meta/episodes.jsonl can't be used: {type(error).__name__}: {error}"
         return EpisodeEntry(index, 0, "", path / "meta/episodes.jsonl", {}, problem)
 
 

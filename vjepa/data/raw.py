@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from vjepa.data.video import VideoFile
 from vjepa.errors import DataError
 
 
@@ -36,7 +37,7 @@ class RawEpisode:
         frames: `uint8 [T, H, W, 3]`, RGB.
         times: `float64 [T]`, s from the first frame.
         states: `float32 [T, S]`, as the mapping made them.
-        fingerprint: SHA-256 of all states recorded, whichever frames were chosen: copies have the same.
+        fingerprint: SHA-256 of the states of all rows, as mapped, whichever were chosen: copies have the same.
         file: where its rows are.
         notes: what was found otherwise than the data set says, and set right.
     """
@@ -52,7 +53,7 @@ class RawEpisode:
 
 
 class Source(Protocol):
-    """An open data set. Adding one means a module with such a class, and a line in `vjepa.data.sources.FORMATS`.
+    """An open data set. CONTRIBUTING.md says what adding one takes.
 
     Attributes:
         path: the folder; nothing outside is read.
@@ -84,3 +85,36 @@ def nearest_rows(times: np.ndarray, fps: float) -> np.ndarray:
     after = np.searchsorted(times, wanted).clip(1, len(times) - 1) if len(times) > 1 else np.zeros(1, np.int64)
     before = np.maximum(after - 1, 0)
     return np.where(wanted - times[before] <= times[after] - wanted, before, after)
+
+
+def frames_by_order(
+    file: Path, chosen: np.ndarray, rows: int, missing: int = 0
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """The frames of the chosen rows `int64 [N]`, ascending, the k-th frame being the k-th row's.
+
+    Args:
+        file: a video of one episode.
+        chosen: rows, of which some may be chosen more than once.
+        rows: of the episode.
+        missing: frames that the last rows may lack.
+
+    Returns:
+        `uint8 [M, H, W, 3]` and the rows `int64 [M]` that they belong to, those without a frame left out, with a note.
+
+    Raises:
+        EpisodeError: the file can't be decoded, or has more frames than there are rows, or too few.
+    """
+    wanted, shown, count = set(chosen.tolist()), {}, 0
+    try:
+        with VideoFile(file) as video:
+            for frame, _ in video.frames_from(0.0):
+                if count in wanted:
+                    shown[count] = video.to_rgb(frame)
+                count += 1
+    except DataError as error:
+        raise EpisodeError("unreadable", file, str(error).removeprefix(f"{file} ")) from error
+    if not rows - missing <= count <= rows or not shown:
+        raise EpisodeError("missing frames", file, f"{count} frames for {rows} rows")
+    notes = (f"its video has {count} frames for {rows} rows: they are matched from the start",) if count < rows else ()
+    kept = chosen[chosen < count]
+    return np.stack([shown[row] for row in kept.tolist()]), kept, notes

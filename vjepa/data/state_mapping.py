@@ -14,6 +14,8 @@ from scipy.spatial.transform import Rotation
 
 from vjepa.config import GripperConfig, PositionConfig, RotationConfig, StateConfig
 
+BEYOND = 0.05  # of the gripper's range, by which its sensor may err
+
 
 class StateMapping(Protocol):
     """Makes states of columns.
@@ -122,5 +124,9 @@ def from_matrices(matrices: np.ndarray) -> Rotation:
 
 
 def closedness(values: np.ndarray, config: GripperConfig) -> np.ndarray:
-    """`[T, W] -> float64 [T]`: 0 at what is called open, 1 at what is called closed."""
-    return (values[:, config.at].astype(np.float64) - config.open) / (config.closed - config.open)
+    """`[T, W] -> float64 [T]`: 0 at what is called open, 1 at what is called closed.
+
+    A little beyond is as far as it goes; what is farther off is left for the gates to name.
+    """
+    closed = (values[:, config.at].astype(np.float64) - config.open) / (config.closed - config.open)
+    return np.where(np.abs(closed - 0.5) <= 0.5 + BEYOND, closed.clip(0, 1), closed)

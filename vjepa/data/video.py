@@ -112,6 +112,20 @@ class VideoFile:
             return float(self.stream.duration * self.stream.time_base)
         return float("inf") if self.container.duration is None else self.container.duration / av.time_base
 
+    def stamps(self) -> np.ndarray:
+        """When each frame is shown: `float64 [T]`, s, ascending, read without decoding.
+
+        Raises:
+            DataError: the file is damaged.
+        """
+        try:
+            self.container.seek(0, stream=self.stream)
+            base = float(self.stream.time_base or 1)
+            shown = [packet.pts * base for packet in self.container.demux(self.stream) if packet.pts is not None]
+        except (av.FFmpegError, OSError) as error:
+            raise DataError(f"{self.name} can't be read: {error.strerror}") from error
+        return np.sort(np.array(shown, np.float64))
+
     def to_rgb(self, frame: VideoFrame) -> np.ndarray:
         """A decoded frame as `uint8 [H, W, 3]`."""
         return self.reformatter.reformat(frame, format="rgb24", interpolation=CONVERSION, threads=1).to_ndarray()

@@ -70,7 +70,6 @@ def build_suites(config: ValidateConfig, fps: float) -> dict[str, list[gxe.Expec
             gxe.ExpectColumnValuesToBeUnique(column="key"),
             is_one_of("split", list(SPLITS)),
             *(is_one_of(f"splits_of_{what}", [1]) for what in ("key", "group", "content_sha256")),
-            gxe.ExpectColumnValueLengthsToBeBetween(column="task", min_value=1),
             is_between("frames", 2, None),
             is_between("fps", fps - exact, fps + exact),
             is_between("duration_error_s", 0, config.time_tolerance),

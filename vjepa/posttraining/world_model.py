@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vjepa.checkpoints.folder import read_folder, write_folder
 from vjepa.checkpoints.matching import require_match
-from vjepa.checkpoints.model_config import CONFIG, Settings
+from vjepa.checkpoints.model_config import CONFIG, OwnSettings
 from vjepa.errors import UserError
 from vjepa.files import atomic_directory
 from vjepa.nn.action_predictor import ActionPredictor
@@ -98,7 +98,7 @@ class WorldModel(nn.Module):
         self.action_scale.copy_(actions.std(0).clamp_min(MIN_SCALE))
 
 
-class WorldModelSettings(Settings):
+class WorldModelSettings(OwnSettings):
     """What `config.json` says of a world model; see `WorldModel`."""
 
     pool: PositiveInt
@@ -115,6 +115,7 @@ def save_world_model(path: Path, model: WorldModel) -> None:
     predictor = model.predictor
     tensors = {name: t for name, t in model.state_dict().items() if not name.startswith(ENCODER)}
     settings = WorldModelSettings(
+        model_type=MODEL_TYPE,
         pool=model.pool,
         actions=predictor.actions,
         states=predictor.states,
@@ -124,7 +125,7 @@ def save_world_model(path: Path, model: WorldModel) -> None:
         max_context=model.max_context,
     )
     with atomic_directory(path) as folder:
-        write_folder(folder, {"model_type": MODEL_TYPE} | settings.write(), tensors)
+        write_folder(folder, settings.model_dump(), tensors)
 
 
 def load_world_model(path: Path, encoder: VisionTransformer) -> WorldModel:
@@ -138,8 +139,8 @@ def load_world_model(path: Path, encoder: VisionTransformer) -> WorldModel:
         raise UserError(f"{path} holds a model of type {kind!r}, not {MODEL_TYPE!r}")
     settings = WorldModelSettings.read(config, path)
     try:
-        model = WorldModel(encoder, **settings.model_dump())
-    except ValueError as error:
+        model = WorldModel(encoder, **settings.model_dump(exclude={"model_type"}))
+    except (ValueError, RuntimeError) as error:
         raise UserError(f"{path / CONFIG} describes no world model on this encoder: {error}") from error
     own = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(ENCODER)}
     model.load_state_dict(require_match(tensors, own, f"{path} does not fit the encoder"), strict=False)

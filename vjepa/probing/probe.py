@@ -61,7 +61,7 @@ def prepare(train: Sequence[Episode], test: Sequence[Episode], config: ProbeConf
     Raises:
         DataError: no episode is long enough, or no clip of a split shows what a probe is asked.
     """
-    tasks = sorted({episode.task for episode in train})
+    tasks = sorted({episode.task for episode in train if episode.task})
     splits = []
     for name, episodes in (("training", train), ("held-out", test)):
         sampler = ClipSampler(episodes, config.frames, config.stride, seed)
