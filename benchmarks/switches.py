@@ -12,10 +12,8 @@ import argparse
 import json
 import sys
 import tempfile
-import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from stages.runner import PARAMS, read_params
 from vjepa.checkpoints.encoder import freeze, untrained_encoder
@@ -63,15 +61,23 @@ def shown(metrics: dict[str, Estimate]) -> list[str]:
     return cells
 
 
-def table(found: dict[str, dict[str, Any]]) -> str:
+def table(found: dict[str, dict[str, Estimate]]) -> str:
     """All arms as a Markdown table."""
     lines = [
-        f"| pretraining | {' | '.join(f'{words} ({unit})' for words, _, unit in METRICS.values())} | seconds |",
-        "|---|---|---|---|---|",
+        f"| pretraining | {' | '.join(f'{words} ({unit})' for words, _, unit in METRICS.values())} |",
+        "|---|---|---|---|",
+        *(f"| {name} | {' | '.join(shown(metrics))} |" for name, metrics in found.items()),
     ]
-    for name, metrics in found.items():
-        lines.append(f"| {name} | {' | '.join(shown(metrics))} | {metrics['seconds']:.0f} |")
     return "\n".join(lines)
+
+
+def summary(found: dict[str, dict[str, Estimate]], seed: int) -> str:
+    """What the README says of them."""
+    n = next(iter(found.values()))["hand_error_cm"]["n"]
+    return (
+        f"Probes on the default profile's data ({PARAMS}: seed {seed}, {n} held-out episodes), V-JEPA 2.1's switches one "
+        f"at a time:\n\n{table(found)}"
+    )
 
 
 def main() -> None:
@@ -85,27 +91,20 @@ def main() -> None:
         raise SystemExit(f"switches: {error}") from error
     seed, probe = params["seed"], params["probe"]
     data = prepare(train, test, probe, seed)
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, dict[str, Estimate]] = {}
     for name, (encoder, pretrain) in arms(params["encoder"], params["pretrain"]).items():
         print(f"{name} ...", file=sys.stderr)
-        started = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
             training = Pretraining(train, encoder, pretrain, seed, Path(folder), "benchmark")
             training.train()
-        seconds = time.monotonic() - started
         _, metrics = probe_encoder(freeze(training.target_encoder), data, probe, seed, name)
-        found[name] = {**metrics, "seconds": seconds}
+        found[name] = metrics
         if len(found) == 1:
             random = untrained_encoder(training.target_encoder, seed)
             _, metrics = probe_encoder(random, data, probe, seed, "random weights")
-            found = {"random weights": {**metrics, "seconds": 0.0}} | found
+            found = {"random weights": metrics} | found
         print(table(found), file=sys.stderr)
-    n = next(iter(found.values()))["hand_error_cm"]["n"]
-    summary = (
-        f"Probes on the default profile's data ({PARAMS}: seed {seed}, {n} held-out episodes), one switch of "
-        f"V-JEPA 2.1 at a time:\n\n{table(found)}"
-    )
-    print(json.dumps({"name": "switches", "arms": found, "summary": summary}))
+    print(json.dumps({"name": "switches", "arms": found, "summary": summary(found, seed)}))
 
 
 if __name__ == "__main__":
