@@ -75,8 +75,8 @@ def summary(found: dict[str, dict[str, Estimate]], seed: int) -> str:
     """What the README says of them."""
     n = next(iter(found.values()))["hand_error_cm"]["n"]
     return (
-        f"Probes on the default profile's data ({PARAMS}: seed {seed}, {n} held-out episodes), V-JEPA 2.1's switches one "
-        f"at a time:\n\n{table(found)}"
+        f"Probes on the default profile's data ({PARAMS}: seed {seed}, {n} held-out episodes), one switch of "
+        f"V-JEPA 2.1 at a time:\n\n{table(found)}"
     )
 
 
