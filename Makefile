@@ -11,10 +11,12 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help repro flow results profile test check bench lock clean
+.PHONY: help install repro flow results profile test check bench lock clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## the environment alone, in .venv (2.8 GB)
 
 repro: $(INSTALLED) ## the whole chain, from simulated episodes to the report (dvc repro), then its results
 	@MUJOCO_GL="$$(python -m scripts.check_machine)" && export MUJOCO_GL && dvc repro

@@ -1,4 +1,4 @@
-"""The import rule (DESIGN.md, sec. 2): `lint-imports` holds it, and these tests hold `lint-imports` to it."""
+"""The import rule (CONTRIBUTING.md): `lint-imports` holds it, and these tests hold `lint-imports` to it."""
 
 from __future__ import annotations
 

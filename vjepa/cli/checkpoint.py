@@ -165,6 +165,8 @@ def find_action_predictor(source: Path, options: argparse.Namespace) -> ActionPr
 def run_inspect(options: argparse.Namespace) -> None:
     """Show what is there, without building anything from it."""
     console = Console(soft_wrap=True, markup=False, highlight=False)
+    if not options.path.exists():
+        raise UserError(f"{options.path} does not exist")
     if options.path.is_dir():
         config, tensors = read_folder(options.path)
         console.print(f"{options.path}: a folder of type {config.get('model_type')!r}")

@@ -29,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     look.add_argument("--episodes", type=positive, default=200, help="episodes that are opened, evenly spread (200)")
     look.add_argument(
-        "--out", type=Path, help="folder for the proposed source (NAME.yaml) and the film strip (NAME.png)"
+        "--out",
+        type=Path,
+        help="folder for the proposed source (NAME.yaml) and the film strip (NAME.png); default: here",
     )
     look.set_defaults(run=run)
 
@@ -41,8 +43,9 @@ def run(options: argparse.Namespace) -> None:
     targets = [out / f"{name}.yaml", out / f"{name}.png"]
     if there := [str(target) for target in targets if target.exists()]:
         raise UserError(f"{', '.join(there)}: there already; choose another folder (--out) or remove it")
-    found = inspect(options.path, options.episodes)
     console = Console(soft_wrap=True, markup=False, highlight=False)
+    with Console(stderr=True).status(f"looking at {options.path}"):
+        found = inspect(options.path, options.episodes)
     show(found, console)
     with atomic_path(targets[0]) as temporary:
         temporary.write_text(proposal(found))

@@ -17,6 +17,7 @@ from vjepa.nn.encoder import VisionTransformer
 from vjepa.nn.sizes import SIZES, TUBELET, named_action_predictor, named_encoder, named_predictor
 
 FRAMES = 16
+WIDTH = 100  # characters that the table needs
 BYTES = 4  # of a float32
 TRAINED = 4  # float32 copies of what learns: weights, gradients and AdamW's two moments
 
@@ -75,7 +76,7 @@ def table() -> Table:
     shown.add_column("V-JEPA", no_wrap=True)
     shown.add_column("depth x width", no_wrap=True)
     for column in ("encoder", "predictor", f"tokens of\n{FRAMES} frames", "weights\nGB", "training\nGB"):
-        shown.add_column(column, justify="right")
+        shown.add_column(column, justify="right", no_wrap=True)
     for row in models():
         encoder = row.encoder
         tokens = encoder.grid[0] * encoder.grid[1] * FRAMES // TUBELET
@@ -98,4 +99,11 @@ def table() -> Table:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command."""
-    parser.set_defaults(run=lambda options: Console().print(table()))
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print the table whole: a narrow terminal wraps its lines, where a cut number would say another."""
+    console = Console()
+    console.width = max(console.width, WIDTH)
+    console.print(table())

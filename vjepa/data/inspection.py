@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 import yaml
 
 from vjepa.data import droid
-from vjepa.data.lerobot import LeRobotDataset, open_dataset, read_info, read_table
+from vjepa.data.lerobot import DataTable, LeRobotDataset, open_dataset, read_info, read_table
 from vjepa.data.lerobot_index import EpisodeEntry
 from vjepa.data.raw import EpisodeError, frames_by_order
 from vjepa.data.video import VideoFile
@@ -128,11 +129,9 @@ def widen(columns: dict[str, ColumnSummary], name: str, values: np.ndarray) -> N
         known.missing += missing
 
 
-def watch(camera: CameraSummary, file: Path) -> tuple[float, float]:
-    """Open a video; its size and true rate go into the camera's summary.
-
-    Returns:
-        Its length in s as the container states it, and its true rate by the time stamps of its first frames.
+@lru_cache(maxsize=8)  # neighbouring episodes share a file
+def watch(file: Path) -> tuple[str, float, float]:
+    """What a video's first frames show: size and rate in words, its length in s as stated, its true rate.
 
     Raises:
         DataError: it can't be decoded.
@@ -141,10 +140,27 @@ def watch(camera: CameraSummary, file: Path) -> tuple[float, float]:
         shown = list(islice(video.frames_from(0.0), PACED))
         if not shown:
             raise DataError(f"{file} holds no frames")
-        frame, times = shown[0][0], [time for _, time in shown]
-        rate = pace(np.array(times))
-        camera.shown[f"{frame.width} x {frame.height} at {rate:.4g} frames a second"] += 1
-        return video.duration, rate
+        frame, rate = shown[0][0], pace(np.array([time for _, time in shown]))
+        return f"{frame.width} x {frame.height} at {rate:.4g} frames a second", video.duration, rate
+
+
+@lru_cache(maxsize=1)
+def columns_of(file: Path, names: tuple[str, ...]) -> tuple[DataTable, dict[str, EpisodeError]]:
+    """A data file's columns, and why some of them can't be read.
+
+    Raises:
+        EpisodeError: none can.
+    """
+    try:
+        return read_table(file, names), {}
+    except EpisodeError:
+        table, wrong = read_table(file, ()), {}
+    for name in names:  # one by one: a column that can't be read spoils none of the others
+        try:
+            table.columns[name] = read_table(file, (name,)).columns[name]
+        except EpisodeError as error:
+            wrong[name] = error
+    return table, wrong
 
 
 def pace(times: np.ndarray) -> float:
@@ -221,17 +237,14 @@ def look_at_rows(found: Inspection, dataset: LeRobotDataset, entry: EpisodeEntry
     """Ranges of an episode's columns, and whether its rows are what the index says."""
     where = f"episode {entry.index}"
     try:
-        table = read_table(entry.data_file, ())
+        table, wrong = columns_of(entry.data_file, tuple(names))
     except EpisodeError as error:
         found.note(*told_apart(str(error), entry.index))
         return
+    for name, reason in wrong.items():
+        found.note(*told_apart(f"column {name}: {reason}", entry.index))
     rows = table.episodes == entry.index
-    for name in names:  # one by one: a column that can't be read spoils none of the others
-        try:
-            values = dataset.table(entry.data_file, (name,)).columns[name]
-        except EpisodeError as error:
-            found.note(*told_apart(f"column {name}: {error}", entry.index))
-            continue
+    for name, values in table.columns.items():
         if rows.any():
             widen(found.columns, name, values[rows])
     times = table.times[rows]
@@ -253,7 +266,8 @@ def look_at_videos(found: Inspection, dataset: LeRobotDataset, entry: EpisodeEnt
             camera.missing += 1
             continue
         try:
-            duration, rate = watch(camera, span.file)
+            shown, duration, rate = watch(span.file)
+            camera.shown[shown] += 1
             needed = span.start + (entry.length - 1) / dataset.fps
             if duration + 0.5 / dataset.fps < needed:
                 found.note(f"{name}: the video ends before the last row", f"{where}: {duration:.2f} s of {needed:.2f}")
@@ -315,7 +329,7 @@ def inspect_droid(path: Path, most: int) -> Inspection:
                 if not file.exists():
                     camera.missing += 1
                     continue
-                watch(camera, file)
+                camera.shown[watch(file)[0]] += 1
                 if found.strip is None:
                     places = np.linspace(0, rows[-1] - 2, STRIP).astype(int)
                     frames, _, _ = frames_by_order(file, places, rows[-1], droid.MISSING_FRAMES)
@@ -379,6 +393,7 @@ def proposed_state(found: Inspection) -> tuple[dict[str, Any], list[str]]:
         if low < high:
             state["gripper"] = {"column": column, "at": width - 1, "open": low, "closed": high}
             remarks.append("The gripper's lowest value is taken for open: exchange both if it is closed there.")
-    if width > 8:
-        remarks.append("So many values are rather joints than a pose: name a column that holds one, if there is one.")
+    if width not in (3, 6, 7, 8):
+        state["position"]["column"] = "NAME-A-COLUMN"
+        remarks.append("These are rather joints than a pose: name a column that holds one, if there is one.")
     return state, remarks

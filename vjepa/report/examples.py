@@ -21,7 +21,7 @@ from vjepa.report.quantities import spaced
 
 Values = dict[str, Any]
 CLOSE_M = 0.05
-"""The hand's distance to the goal that counts as reached, m (DESIGN.md, sec. 3)."""
+"""The hand's distance to the goal that counts as reached, m."""
 STRIP_FRAMES = 8
 MASK_SCALE = 3
 """Masked clips are enlarged before they are cut, so that the borders of the patches stay sharp."""

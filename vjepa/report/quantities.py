@@ -1,6 +1,6 @@
 """What the metrics files hold, as a list of named quantities, and how each is called and written on the page.
 
-Names carry the meaning (DESIGN.md, sec. 3): the unit and the direction that is better come from a name's words, a
+Names carry the meaning: the unit and the direction that is better come from a name's words, a
 baseline is `<name>_<suffix>` beside `<name>`. So a new metric or a new arm appears on the page without a change here;
 the tables below only give known names better words.
 """
