@@ -12,6 +12,7 @@ from pathlib import Path
 from stages.runner import main
 from vjepa.checkpoints.encoder import load_encoder, untrained_encoder
 from vjepa.config import AlignConfig
+from vjepa.data.layout import read_layout
 from vjepa.data.shards import load_episodes
 from vjepa.files import write_json
 from vjepa.language.align import Arm, QuestionSet, answers_of, choose_questions, new_projector, train_arm
@@ -27,8 +28,9 @@ def run(align: AlignConfig, seed: int) -> None:
     """Train the three arms and score their answers on held-out episodes."""
     model = load_language_model(align.language_model, Path("runs/language_model"))
     encoder = load_encoder(ENCODER)
-    train = QuestionSet(load_episodes(SHARDS, "train"), align, seed)
-    test = QuestionSet(load_episodes(SHARDS, "test"), align, seed)
+    pose = read_layout(SHARDS).pose
+    train = QuestionSet(load_episodes(SHARDS, "train"), align, seed, pose)
+    test = QuestionSet(load_episodes(SHARDS, "test"), align, seed, pose)
     asked = choose_questions(test, train, align.questions_per_kind, seed)
     arms = {
         "": ("with video", encoder),

@@ -14,13 +14,14 @@ from typing import Any
 from stages.runner import main
 from vjepa.checkpoints.encoder import load_encoder
 from vjepa.config import CurateConfig, EncoderConfig, ExportConfig, PosttrainConfig, PretrainConfig, SourceConfig
+from vjepa.data.layout import read_layout
 from vjepa.data.shards import load_episodes
 from vjepa.errors import UserError
 from vjepa.export.bundle import write_bundle
 from vjepa.files import write_json
 from vjepa.posttraining.world_model import load_world_model
 
-METRICS = Path("metrics")
+METRICS, SHARDS = Path("metrics"), Path("data/shards")
 MADE_BY = ("pretrain", "posttrain")
 
 
@@ -57,8 +58,8 @@ def run(
     made_with = {"seed": seed, **{name: asdict(section) for name, section in sections.items()}}
     measured = {stage: measured_by(stage) for stage in MADE_BY}
     model = load_world_model(Path("models/world_model"), load_encoder(Path("models/encoder")))
-    held_out = load_episodes(Path("data/shards"), "test")
-    parity = write_bundle(Path("models/onnx"), model, held_out, export, made_with, measured)
+    held_out, layout = load_episodes(SHARDS, "test"), read_layout(SHARDS)
+    parity = write_bundle(Path("models/onnx"), model, held_out, layout, export, made_with, measured)
     write_json(METRICS / "export.json", parity)
 
 

@@ -34,7 +34,6 @@ from rich.progress import track
 
 from stages.runner import main
 from vjepa.config import CollectConfig, PlanConfig
-from vjepa.data.poses import actions_between
 from vjepa.data.shards import load_episodes
 from vjepa.errors import UserError
 from vjepa.files import atomic_directory, write_json
@@ -106,18 +105,21 @@ def run(plan: PlanConfig, collect: CollectConfig, seed: int) -> None:
         (
             OfflineStep(episode.key, t, episode.frames[t], episode.states[t], episode.frames[t + 1], action)
             for episode in load_episodes(Path("data/shards"), "test")
-            for t, action in enumerate(actions_between(episode.states))
+            for t, action in enumerate(episode.actions)
         ),
-        model.planned,
+        model,
         plan.offline_steps,
         seed,
     )
     look = partial(evaluate_step, planner=planner, random_actions=plan.offline_random, seed=seed)
     found = list(track(run_jobs(look, steps, BUNDLE, plan.workers), "plan: offline steps", len(steps)))
-    offline = {name: np.array([getattr(outcome, name) for outcome in found]) for name in asdict(found[0])}
+    measured = [name for name, value in asdict(found[0]).items() if value is not None]
+    offline = {name: np.array([getattr(outcome, name) for outcome in found]) for name in measured}
 
     metrics: dict[str, Any] = {"offline": estimates(offline, [step.key for step in steps])}
-    pictures: dict[str, dict[str, Any]] = {"energy.npz": energy_landscape(model, steps, planner.max_move)}
+    pictures: dict[str, dict[str, Any]] = {}
+    if model.bundle.in_metres:
+        pictures["energy.npz"] = energy_landscape(model, steps, planner.max_move)
     if jobs := closed_loop_jobs(plan):
         scene = partial(open_scene, collect=collect, steps=control_steps(model.bundle.time_step_s))
         act = partial(play, open_scene=scene, planner=planner, actions=plan.actions)

@@ -11,6 +11,7 @@ from pathlib import Path
 from stages.runner import main
 from vjepa.checkpoints.encoder import load_encoder, untrained_encoder
 from vjepa.config import ProbeConfig
+from vjepa.data.layout import read_layout
 from vjepa.data.shards import load_episodes
 from vjepa.files import write_json
 from vjepa.probing.folder import save_probes
@@ -22,7 +23,8 @@ SHARDS, ENCODER = Path("data/shards"), Path("models/encoder")
 def run(probe: ProbeConfig, seed: int) -> None:
     """Train the probes on both encoders and measure them on held-out episodes."""
     encoder = load_encoder(ENCODER)
-    data = prepare(load_episodes(SHARDS, "train"), load_episodes(SHARDS, "test"), probe, seed)
+    train, test = load_episodes(SHARDS, "train"), load_episodes(SHARDS, "test")
+    data = prepare(train, test, probe, seed, read_layout(SHARDS).pose)
     fitted, metrics = probe_encoder(encoder, data, probe, seed, "trained encoder")
     _, untrained = probe_encoder(untrained_encoder(encoder, seed), data, probe, seed, "random weights")
     metrics |= {f"{name}_untrained": estimate for name, estimate in untrained.items()}

@@ -179,7 +179,7 @@ class GripperConfig:
 
 @dataclass
 class StateConfig:
-    """Which columns make the state; what a robot has not is null, and 0 in the state."""
+    """Which columns make the hand's pose; what a robot has not is null, and 0 in the state."""
 
     position: PositionConfig
     rotation: RotationConfig | None
@@ -187,12 +187,53 @@ class StateConfig:
 
 
 @dataclass
-class SourceConfig:
-    """What lies in data/raw, and which of it is used. `vjepa data inspect` proposes it."""
+class ColumnConfig:
+    """Values of a column that are used as they are, e.g. the angles of joints."""
 
-    format: str  # lerobot or droid
-    camera: str  # LeRobot: video feature, e.g. observation.images.front; DROID: ext1, ext2 or wrist
-    state: StateConfig
+    column: str
+    at: list[int]  # which values of the column, from 0
+    unit: str  # of these values, which stay in it: rad, deg, m, ...; 1 for none
+
+    def __post_init__(self) -> None:
+        fits = len(set(self.at)) == len(self.at) > 0 and min(self.at) >= 0
+        require(fits, f"columns: {self.column}: at needs one place or more, each once and from 0")
+
+
+BETWEEN = ("last", "sum")
+
+
+@dataclass
+class ActionConfig:
+    """Actions as they were recorded, instead of differences of states."""
+
+    columns: list[ColumnConfig]
+    between: str  # of the rows from one sampled frame to the next: the last one (targets) or their sum (displacements)
+
+    def __post_init__(self) -> None:
+        require(len(self.columns) > 0, "action.columns is empty: action: null derives actions from states")
+        require(self.between in BETWEEN, f"action.between must be one of {BETWEEN}, not {self.between!r}")
+
+
+@dataclass
+class SourceConfig:
+    """What lies in data/raw, and which of it is used. `vjepa data inspect` proposes it.
+
+    A state is a hand's pose (`state`) or columns as they are (`columns`); with neither there is video alone, which the
+    encoder can learn from and nothing else.
+    """
+
+    format: str  # lerobot, droid or video
+    camera: str | None  # LeRobot: video feature, e.g. observation.images.front; DROID: ext1, ext2, wrist; video: null
+    state: StateConfig | None
+    columns: list[ColumnConfig]  # one after the other
+    action: ActionConfig | None  # null: derived from the states between sampled frames
+
+    def __post_init__(self) -> None:
+        require(
+            self.state is None or not self.columns, "state and columns can't both be given: one of them is the state"
+        )
+        stateless = self.state is None and not self.columns
+        require(not (stateless and self.action is not None), "action needs a state: give state or columns")
 
 
 @dataclass
@@ -406,8 +447,9 @@ class PlannerConfig:
     samples: int
     iterations: int
     elites: int
-    sigma: float  # m, standard deviation of the first samples
-    max_move: float  # m, largest displacement of an action on each axis
+    # Of actions that are displacements in m: in m. Of others: 1 is half the range that the data have.
+    sigma: float  # standard deviation of the first samples
+    max_move: float  # largest displacement of an action on each axis
 
 
 @dataclass

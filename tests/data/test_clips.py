@@ -5,13 +5,14 @@ import pytest
 
 from vjepa.data.clips import ClipSampler
 from vjepa.data.episode import Episode
+from vjepa.data.layout import POSES
 from vjepa.errors import DataError
 
 
 def episode(name, length):
     frames = np.broadcast_to(np.arange(length, dtype=np.uint8)[:, None, None, None], (length, 2, 2, 3))
     states = np.repeat(np.arange(length, dtype=np.float32)[:, None], 7, axis=1)
-    return Episode(name, "t", frames, np.arange(length) / 8, states)
+    return Episode(name, "t", frames, np.arange(length) / 8, states, POSES.actions_between(states))
 
 
 @pytest.fixture

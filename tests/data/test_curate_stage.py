@@ -33,6 +33,7 @@ def test_the_stage_leaves_shards_and_counts_and_says_what_was_left_out(
     counts = json.loads(Path("metrics/curate.json").read_text())
     assert (counts["episodes_read"], counts["episodes_kept"], counts["quarantined"]["unreadable"]) == (10, 8, 2)
     assert sorted(file.name for file in Path("data/shards").iterdir() if file.is_file()) == [
+        "layout.json",
         "manifest.parquet",
         "quarantine.json",
     ]

@@ -85,7 +85,11 @@ def test_shards_are_equal_byte_for_byte_on_a_rerun_and_with_more_processes(tmp_p
     for name, workers in (("first", 1), ("second", 1), ("parallel", 2)):
         run(tmp_path / "raw", tmp_path / name, workers)
     files = sorted(file.relative_to(tmp_path / "first") for file in (tmp_path / "first").rglob("*") if file.is_file())
-    assert [file.name for file in files if file.suffix != ".tar"] == ["manifest.parquet", "quarantine.json"]
+    assert [file.name for file in files if file.suffix != ".tar"] == [
+        "layout.json",
+        "manifest.parquet",
+        "quarantine.json",
+    ]
     for name in ("second", "parallel"):
         assert len(list((tmp_path / name).rglob("*.*"))) == len(files)
         for file in files:
@@ -183,5 +187,5 @@ def test_settings_that_do_not_fit_the_data_are_refused_before_reading(tmp_path: 
     info = json.loads((raw / "meta/info.json").read_text())
     info["features"][STATE]["shape"] = [6]
     (raw / "meta/info.json").write_text(json.dumps(info))
-    with pytest.raises(DataError, match=r"has the shape \[6\], source\.state takes its value number 6"):
+    with pytest.raises(DataError, match=r"has the shape \[6\], the source's settings take its value number 6"):
         run(raw, tmp_path / "wide")

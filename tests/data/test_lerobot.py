@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_lerobot import CAMERA, MAPPING, STATE, recording, truncate, write_lerobot, write_lerobot_v2
+from tiny_lerobot import CAMERA, MAPPING, STATE, as_it_is, recording, truncate, write_lerobot, write_lerobot_v2
 
 from vjepa.data.lerobot import open_dataset
 from vjepa.data.raw import EpisodeError, RawEpisode, nearest_rows
-from vjepa.data.state_mapping import ColumnAsItIs
 from vjepa.data.video import encode_mp4
 from vjepa.errors import DataError
 
@@ -266,7 +265,7 @@ def test_a_real_data_set_with_flaws_is_read_with_notes() -> None:
     dataset = open_dataset(GR1)
     assert [entry.length for entry in dataset.episodes] == [416, 470, 470, 412, 328]
     for entry in dataset.episodes[::4]:
-        episode = dataset.read(entry, "observation.images.ego_view", ColumnAsItIs(STATE), 4)
+        episode = dataset.read(entry, "observation.images.ego_view", as_it_is(STATE, 44), 4)
         assert episode.states.shape == (len(episode.frames), 44) and episode.frames.shape[1:] == (256, 256, 3)
         assert any("start at 0.050 s" in note for note in episode.notes)
         assert any("is taken" in note for note in episode.notes) == (entry.index > 0)
@@ -274,11 +273,11 @@ def test_a_real_data_set_with_flaws_is_read_with_notes() -> None:
 
 def test_what_the_data_set_lacks_is_said_with_what_it_has(tmp_path: Path) -> None:
     dataset = open_dataset(write_lerobot(tmp_path / "raw", [recording(0)]))
-    with pytest.raises(DataError, match=f"no video 'wrist'; it has {CAMERA}"):
+    with pytest.raises(DataError, match=f"no video 'wrist' \\(source.camera\\); it has {CAMERA}"):
         dataset.require("wrist", MAPPING.needs, 5)
     with pytest.raises(DataError, match=f"no column 'joints'; it has {STATE}"):
         dataset.require(CAMERA, {"joints": 1}, 5)
-    with pytest.raises(DataError, match=r"has the shape \[7\], source\.state takes its value number 8"):
+    with pytest.raises(DataError, match=r"has the shape \[7\], the source.s settings take its value number 8"):
         dataset.require(CAMERA, {STATE: 9}, 5)
     with pytest.raises(DataError, match="has 10 frames a second, 15 are wanted"):
         dataset.require(CAMERA, MAPPING.needs, 15)

@@ -9,11 +9,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tiny_lerobot import as_it_is
 
 from vjepa.data.lerobot import open_dataset
 from vjepa.data.lerobot_video import EpisodeVideo
 from vjepa.data.lerobot_writer import Column, LeRobotWriter, Place
-from vjepa.data.state_mapping import ColumnAsItIs
 from vjepa.errors import UserError
 
 CAMERA = "observation.images.front"
@@ -56,7 +56,7 @@ def test_own_reader_gives_back_frames_states_times_and_tasks(dataset):
     assert (opened.fps, opened.robot, len(opened.episodes)) == (8.0, "toy", 3)
     for number, entry in enumerate(opened.episodes):
         frames, columns = episode(number, LENGTHS[number])
-        raw = opened.read(entry, CAMERA, ColumnAsItIs("observation.state"))
+        raw = opened.read(entry, CAMERA, as_it_is("observation.state", 3))
         assert raw.task == TASKS[number]
         np.testing.assert_array_equal(raw.states, columns["observation.state"])
         np.testing.assert_allclose(raw.times, np.arange(len(frames)) / 8, atol=1e-6)
@@ -163,7 +163,7 @@ def test_files_are_rolled_by_size_and_stay_readable(tmp_path):
     assert index_of(folder)[f"videos/{CAMERA}/from_timestamp"].tolist() == [0, 0, 0]
     opened = open_dataset(folder)
     for number, entry in enumerate(opened.episodes):
-        raw = opened.read(entry, CAMERA, ColumnAsItIs("observation.state"))
+        raw = opened.read(entry, CAMERA, as_it_is("observation.state", 3))
         np.testing.assert_array_equal(raw.states, episode(number, LENGTHS[number])[1]["observation.state"])
         assert np.abs(raw.frames.astype(int) - episode(number, LENGTHS[number])[0]).mean() < 2
 

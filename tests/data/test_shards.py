@@ -11,6 +11,7 @@ import webdataset
 from tiny_lerobot import recording, truncate
 
 from vjepa.data.episode import Episode
+from vjepa.data.layout import POSES
 from vjepa.data.poses import actions_between
 from vjepa.data.shards import COLUMNS, load_episodes, npy_array, pack_episode, read_manifest, write_shards
 from vjepa.errors import DataError
@@ -18,11 +19,13 @@ from vjepa.errors import DataError
 
 def episode(number: int) -> Episode:
     made = recording(number)
-    return Episode(f"toy-{number:06d}", made.task, made.frames, np.arange(16) / 8, made.states)
+    return Episode(
+        f"toy-{number:06d}", made.task, made.frames, np.arange(16) / 8, made.states, POSES.actions_between(made.states)
+    )
 
 
 def write(root: Path, numbers: range = range(7)) -> pd.DataFrame:
-    packed = [pack_episode(episode(number), "toy", number, 8.0) for number in numbers]
+    packed = [pack_episode(episode(number), "toy", number, 8.0, pose=True) for number in numbers]
     packed[-1].row["split"] = "test"
     return write_shards(root, packed, episodes_per_shard=4)
 

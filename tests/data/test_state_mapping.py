@@ -9,8 +9,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 from tiny_lerobot import MAPPING, STATE
 
-from vjepa.config import GripperConfig, PositionConfig, RotationConfig, StateConfig, read_config
-from vjepa.data.state_mapping import PoseMapping
+from vjepa.config import GripperConfig, PositionConfig, RotationConfig, SourceConfig, StateConfig, read_config
+from vjepa.data.state_mapping import StateMapping, pose_states
 from vjepa.errors import UserError
 
 TURNED = Rotation.from_euler("xyz", np.random.default_rng(0).uniform(-1.4, 1.4, (20, 3)))
@@ -19,7 +19,7 @@ MATRICES = TURNED.as_matrix()
 
 def test_what_is_in_the_wanted_form_passes_bit_for_bit() -> None:
     states = np.random.default_rng(1).normal(size=(9, 7)).astype(np.float32)
-    assert (MAPPING.states({STATE: states.astype(np.float64)}) == states).all()
+    assert (MAPPING.states({STATE: states.astype(np.float64)}, 9) == states).all()
     assert MAPPING.needs == {STATE: 7}
 
 
@@ -44,9 +44,9 @@ def test_every_convention_gives_the_same_angles(convention: str, unit: str, valu
     width = values.shape[1]
     columns = {"pose": np.concatenate([np.zeros((20, 2)), values], axis=1), "place": np.ones((20, 3))}
     rotation = RotationConfig("pose", list(range(2, 2 + width)), convention, unit)
-    mapping = PoseMapping(StateConfig(PositionConfig("place", [0, 1, 2], "m"), rotation, None))
-    assert mapping.needs == {"place": 3, "pose": 2 + width}
-    np.testing.assert_allclose(mapping.states(columns)[:, 3:6], TURNED.as_euler("xyz"), atol=1e-6)
+    state = StateConfig(PositionConfig("place", [0, 1, 2], "m"), rotation, None)
+    assert StateMapping(SourceConfig("lerobot", "c", state, [], None)).needs == {"place": 3, "pose": 2 + width}
+    np.testing.assert_allclose(pose_states(columns, state)[:, 3:6], TURNED.as_euler("xyz"), atol=1e-6)
 
 
 @pytest.mark.parametrize(("unit", "scale"), [("m", 1), ("cm", 100), ("mm", 1000)])
@@ -56,7 +56,7 @@ def test_units_order_and_the_grippers_sense(unit: str, scale: float) -> None:
     config = StateConfig(
         PositionConfig("tcp", [2, 1, 0], unit), None, GripperConfig("fingers", 0, open=0.08, closed=0.0)
     )
-    states = PoseMapping(config).states(columns)
+    states = pose_states(columns, config)
     np.testing.assert_allclose(states[:, :3], place, atol=1e-6)
     np.testing.assert_allclose(states[:, 6], [0, 0.25, 0.5, 0.75, 1], atol=1e-6)
     assert not states[:, 3:6].any()
@@ -65,15 +65,14 @@ def test_units_order_and_the_grippers_sense(unit: str, scale: float) -> None:
 def test_a_gripper_a_little_beyond_its_range_is_at_its_end_and_one_far_beyond_stays_for_the_gates() -> None:
     config = StateConfig(PositionConfig("p", [0, 1, 2], "m"), None, GripperConfig("p", 3, open=0.0, closed=0.08))
     columns = {"p": np.array([[0, 0, 0, width] for width in (-0.001, 0.04, 0.0801, 0.8)])}
-    np.testing.assert_allclose(PoseMapping(config).states(columns)[:, 6], [0, 0.5, 1, 10], atol=1e-6)
+    np.testing.assert_allclose(pose_states(columns, config)[:, 6], [0, 0.5, 1, 10], atol=1e-6)
 
 
 def test_missing_values_stay_missing_and_the_rest_is_turned() -> None:
     values = TURNED.as_quat()
     values[3, 1] = np.nan
     config = RotationConfig("q", [0, 1, 2, 3], "quaternion xyzw", "rad")
-    mapping = PoseMapping(StateConfig(PositionConfig("q", [0, 1, 2], "m"), config, None))
-    angles = mapping.states({"q": values})[:, 3:6]
+    angles = pose_states({"q": values}, StateConfig(PositionConfig("q", [0, 1, 2], "m"), config, None))[:, 3:6]
     assert np.isnan(angles[3]).all() and np.isfinite(np.delete(angles, 3, axis=0)).all()
 
 
@@ -88,9 +87,8 @@ def test_missing_values_stay_missing_and_the_rest_is_turned() -> None:
 )
 def test_values_that_are_no_rotation_are_refused(convention: str, values: np.ndarray, complaint: str) -> None:
     config = RotationConfig("r", list(range(values.shape[1])), convention, "rad")
-    mapping = PoseMapping(StateConfig(PositionConfig("r", [0, 1, 2], "m"), config, None))
     with pytest.raises(ValueError, match=complaint):
-        mapping.states({"r": values})
+        pose_states({"r": values}, StateConfig(PositionConfig("r", [0, 1, 2], "m"), config, None))
 
 
 PLACE = {"column": "s", "at": [0, 1, 2], "unit": "m"}

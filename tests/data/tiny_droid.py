@@ -19,7 +19,7 @@ STATE = StateConfig(
     RotationConfig(POSE, [3, 4, 5], "xyz", "rad"),
     GripperConfig(GRIPPER, 0, 0.0, 1.0),
 )
-SOURCE = SourceConfig("droid", "ext1", STATE)
+SOURCE = SourceConfig("droid", "ext1", STATE, [], None)
 SERIAL, HEADER_FPS = "22008760", 60.0
 
 

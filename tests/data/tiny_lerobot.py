@@ -12,8 +12,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.ndimage import gaussian_filter
 
-from vjepa.config import CurateConfig, GripperConfig, PositionConfig, RotationConfig, SourceConfig, StateConfig
-from vjepa.data.state_mapping import PoseMapping
+from vjepa.config import (
+    ColumnConfig,
+    CurateConfig,
+    GripperConfig,
+    PositionConfig,
+    RotationConfig,
+    SourceConfig,
+    StateConfig,
+)
+from vjepa.data.state_mapping import StateMapping
 from vjepa.data.video import encode_mp4
 
 CAMERA, STATE, FPS = "observation.images.front", "observation.state", 10.0
@@ -22,8 +30,8 @@ POSE = StateConfig(
     RotationConfig(STATE, [3, 4, 5], "xyz", "rad"),
     GripperConfig(STATE, 6, 0.0, 1.0),
 )
-MAPPING = PoseMapping(POSE)
-SOURCE = SourceConfig("lerobot", CAMERA, POSE)
+SOURCE = SourceConfig("lerobot", CAMERA, POSE, [], None)
+MAPPING = StateMapping(SOURCE)
 CONFIG = CurateConfig(
     fps=5.0,
     image_size=16,
@@ -33,6 +41,11 @@ CONFIG = CurateConfig(
     duplicate_distance=2,
     episodes_per_shard=4,
 )
+
+
+def as_it_is(column: str, width: int = 7) -> StateMapping:
+    """States that are one column's values."""
+    return StateMapping(SourceConfig("lerobot", CAMERA, None, [ColumnConfig(column, list(range(width)), "rad")], None))
 
 
 @dataclass

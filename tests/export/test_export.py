@@ -12,6 +12,7 @@ import torch
 
 from vjepa.config import ExportConfig
 from vjepa.data.episode import Episode
+from vjepa.data.layout import POSES
 from vjepa.errors import UserError
 from vjepa.export import bundle as export_bundle
 from vjepa.export.bundle import git_revision, write_bundle
@@ -38,23 +39,21 @@ def world_model(states: int = 7) -> WorldModel:
 
 def episodes(count: int = 3, frames: int = 8) -> list[Episode]:
     rng = np.random.default_rng(0)
-    return [
-        Episode(
-            f"toy-{i:06d}",
-            "move",
-            rng.integers(0, 256, (frames, SIZE, SIZE, 3), np.uint8),
-            np.arange(frames) / 8,
-            rng.uniform(-0.2, 0.2, (frames, 7)).astype(np.float32),
+    made = []
+    for i in range(count):
+        images = rng.integers(0, 256, (frames, SIZE, SIZE, 3), np.uint8)
+        states = rng.uniform(-0.2, 0.2, (frames, 7)).astype(np.float32)
+        made.append(
+            Episode(f"toy-{i:06d}", "move", images, np.arange(frames) / 8, states, POSES.actions_between(states))
         )
-        for i in range(count)
-    ]
+    return made
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, float]]:
     path = tmp_path_factory.mktemp("export") / "onnx"
     metrics = {"posttrain": {"latent_l1": {"value": 0.1}}}
-    return path, write_bundle(path, world_model(), episodes(), CONFIG, {"seed": 3}, metrics)
+    return path, write_bundle(path, world_model(), episodes(), POSES, CONFIG, {"seed": 3}, metrics)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7])
@@ -125,7 +124,7 @@ def test_too_large_a_difference_is_an_error_and_leaves_the_old_bundle(
     path.mkdir()
     (path / "bundle.json").write_text("old")
     with pytest.raises(UserError, match=r"encoder_max_abs_error is .*, above export\.max_abs_error 1e-12"):
-        write_bundle(path, world_model(), episodes(), replace(CONFIG, max_abs_error=1e-12), {}, {})
+        write_bundle(path, world_model(), episodes(), POSES, replace(CONFIG, max_abs_error=1e-12), {}, {})
     assert (path / "bundle.json").read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["onnx"]
 
@@ -146,9 +145,9 @@ def test_an_opset_that_the_exporter_can_not_write_is_an_error_in_one_line(tmp_pa
         export_linear(tmp_path / "linear.onnx", opset)
 
 
-def test_states_whose_meaning_is_unknown_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"only states of x, y, z, .* can be exported, not of 14 columns"):
-        write_bundle(tmp_path / "onnx", world_model(states=14), episodes(), CONFIG, {}, {})
+def test_data_of_another_width_than_the_world_models_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"takes states and actions of 14 and 14, the data have 7 and 7"):
+        write_bundle(tmp_path / "onnx", world_model(states=14), episodes(), POSES, CONFIG, {}, {})
 
 
 def test_the_revision_is_unknown_outside_a_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

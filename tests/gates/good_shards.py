@@ -9,6 +9,7 @@ import numpy as np
 
 from vjepa.config import ValidateConfig
 from vjepa.data.episode import Episode
+from vjepa.data.layout import POSES, write_layout
 from vjepa.data.shards import PackedEpisode, pack_episode, write_shards
 
 FPS = 8.0
@@ -34,13 +35,15 @@ def good_episodes(count: int = 10) -> list[Episode]:
         states[:, 3:6] = 0.1 * rng.normal(size=(6, 3))
         states[:, 6] = np.linspace(0, 1, 6)
         frames = rng.integers(255, size=(6, 16, 16, 3), dtype=np.uint8)
-        episodes.append(Episode(f"toy-{number:06d}", "reach", frames, np.arange(6) / FPS, states))
+        episodes.append(
+            Episode(f"toy-{number:06d}", "reach", frames, np.arange(6) / FPS, states, POSES.actions_between(states))
+        )
     return episodes
 
 
 def pack(episodes: list[Episode]) -> list[PackedEpisode]:
     """Pack the episodes; the last three are held out."""
-    packed = [pack_episode(episode, "toy", number, FPS) for number, episode in enumerate(episodes)]
+    packed = [pack_episode(episode, "toy", number, FPS, pose=True) for number, episode in enumerate(episodes)]
     for episode in packed[-3:]:
         episode.row["split"] = "test"
     return packed
@@ -50,6 +53,7 @@ def write(shards: Path, packed: list[PackedEpisode], quarantined: int = 1) -> Pa
     """Write shards of four episodes, and a quarantine list of that length."""
     shards.mkdir(parents=True)
     write_shards(shards, packed, episodes_per_shard=4)
+    write_layout(shards, POSES)
     quarantine = [{"episode": 100 + number, "file": "x", "reason": "motionless"} for number in range(quarantined)]
     (shards / "quarantine.json").write_text(json.dumps(quarantine))
     return shards

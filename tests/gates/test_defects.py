@@ -13,7 +13,6 @@ import pandas as pd
 import pytest
 from good_shards import FPS, LIMITS, good_episodes, pack, write
 
-import vjepa.data.shards
 from vjepa.data.poses import actions_between
 from vjepa.gates.expectations import Outcome, build_suites, evaluate
 from vjepa.gates.tables import build_tables
@@ -50,13 +49,9 @@ def spoiled_episodes(
     episodes[7].times = episodes[7].times[:-1]
     episodes[9].states[:] = episodes[9].states[0]
 
-    def actions(states: np.ndarray) -> np.ndarray:
-        return actions_between(states) * (2 if states is episodes[10].states else 1)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vjepa.data.shards, "actions_between", actions)
-        packed = pack(episodes)
-    yield failures(write(tmp_path_factory.mktemp("spoiled") / "shards", packed))
+    for number, episode in enumerate(episodes):
+        episode.actions = actions_between(episode.states) * (2 if number == 10 else 1)
+    yield failures(write(tmp_path_factory.mktemp("spoiled") / "shards", pack(episodes)))
 
 
 NAMED = {

@@ -14,6 +14,7 @@ from good_shards import FPS, LIMITS, good_episodes, pack, write
 
 from stages import validate
 from vjepa.config import CurateConfig
+from vjepa.data.layout import POSES
 from vjepa.errors import DataError, GateError
 
 
@@ -67,6 +68,7 @@ def test_bad_shards_stop_the_chain_and_leave_their_pages(
 ) -> None:
     episodes = good_episodes()
     episodes[4].states[2:, 1] += 0.5
+    episodes[4].actions = POSES.actions_between(episodes[4].states)
     shards = write(tmp_path / "data/shards", pack(episodes))
     with open(shards / "test/test-000000.tar", "r+b") as file:
         file.seek(-1, os.SEEK_END)

@@ -44,7 +44,7 @@ def test_a_manifest_that_is_no_json_is_refused(make_toy_folder: Callable[..., Pa
     ("key", "value", "reason"),
     [
         ("format", "another", "does not describe a bundle"),
-        ("version", 2, "is of version 2, and this code reads version 1"),
+        ("version", 1, "is of version 1, and this code reads version 2"),
         ("time_step_s", None, "can't be used"),
         ("tokens", {"rows": 1, "columns": 2}, "'width' is missing"),
     ],
@@ -132,7 +132,7 @@ def test_an_action_wider_than_the_graph_takes_is_refused(make_toy_folder: Callab
     def widen(manifest: dict[str, Any]) -> None:
         manifest["state"] = {"names": ["x", "y", "z", "gripper"], "units": ["m", "m", "m", "1"]}
         action = {"names": ["dx", "dy", "dz", "dgripper"], "units": ["m", "m", "m", "1"], "planned": [0, 1]}
-        manifest["action"] = {**action, "low": [-1] * 4, "high": [1] * 4}
+        manifest["action"] = {**action, "derived": True, "low": [-1] * 4, "high": [1] * 4}
 
     edit(folder, widen)
     with pytest.raises(UserError, match=r"predictor\.onnx: actions is .* says \['any', 'any', 4\]"):
@@ -144,7 +144,7 @@ def test_an_action_wider_than_the_graph_takes_is_refused(make_toy_folder: Callab
     [
         ({"planned": [0, 3]}, "not columns of an action of 3"),
         ({"planned": []}, "not columns of an action of 3"),
-        ({"planned": [0, 2]}, "only columns in m can be planned"),
+        ({"planned": [0, 2], "low": [0, 0, 1]}, "the planned column dgripper has no range"),
         ({"low": [0, 0]}, "differ in length"),
     ],
 )

@@ -52,14 +52,14 @@ def test_angles_are_between_0_and_180_and_no_move_counts_as_90() -> None:
     np.testing.assert_allclose(angles_deg(moves, np.array([1.0, 0])), [0, 90, 180, 90])
 
 
-def test_only_steps_with_a_clear_motion_are_asked_about() -> None:
+def test_only_steps_with_a_clear_motion_are_asked_about(toy_model: WorldModel) -> None:
     steps = [step_of([0.001 * i, 0.0], key=str(i)) for i in range(40)]
-    chosen = choose_steps(steps, np.array([0, 1]), count=100, seed=0)
+    chosen = choose_steps(steps, toy_model, count=100, seed=0)
     assert sorted(int(step.key) for step in chosen) == list(range(20, 40))
-    few = choose_steps(steps, np.array([0, 1]), count=5, seed=0)
+    few = choose_steps(steps, toy_model, count=5, seed=0)
     assert [step.key for step in few] == [step.key for step in chosen[:5]]
     with pytest.raises(UserError, match=r"no held-out step moves the hand by 0\.02 m"):
-        choose_steps(steps[:10], np.array([0, 1]), count=5, seed=0)
+        choose_steps(steps[:10], toy_model, count=5, seed=0)
 
 
 def test_the_landscape_is_lowest_at_the_true_action_of_the_longest_step_inside_the_box(toy_model: WorldModel) -> None:

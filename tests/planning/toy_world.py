@@ -125,7 +125,7 @@ def write_toy_bundle(folder: Path, action_gain: float = 1.0, state_gain: float =
     onnx.save(predictor_graph(action_gain, state_gain), folder / "predictor.onnx")
     manifest = {
         "format": "vjepa-bundle",
-        "version": 1,
+        "version": 2,
         "preprocessing": {"image_size": SIZE, "resize": "area", "channels": "rgb"},
         "tokens": {"rows": 1, "columns": 2, "width": 2},
         "state": {"names": ["x", "y", "gripper"], "units": ["m", "m", "1"]},
@@ -134,6 +134,7 @@ def write_toy_bundle(folder: Path, action_gain: float = 1.0, state_gain: float =
             "units": ["m", "m", "1"],
             "low": [-0.08, -0.08, -1],
             "high": [0.08, 0.08, 1],
+            "derived": True,
             "planned": [0, 1],
         },
         "context": {"max": 2},

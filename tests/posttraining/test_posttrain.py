@@ -9,6 +9,7 @@ import torch
 from tests.training.killed import train_until_killed
 from vjepa.config import PosttrainConfig
 from vjepa.data.episode import Episode
+from vjepa.data.layout import POSES
 from vjepa.errors import UserError
 from vjepa.nn.encoder import VisionTransformer
 from vjepa.posttraining.loss import rollout_loss, teacher_forcing_loss
@@ -41,7 +42,7 @@ def light_episodes(count):
         frames[..., 2] = (255 * (1 - colour))[:, None, None]
         states = np.zeros((12, 7), np.float32)
         states[:, 0] = colour
-        episodes.append(Episode(f"light-{i}", "turn", frames, np.arange(12) / 8, states))
+        episodes.append(Episode(f"light-{i}", "turn", frames, np.arange(12) / 8, states, POSES.actions_between(states)))
     return episodes
 
 

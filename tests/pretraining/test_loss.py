@@ -117,7 +117,14 @@ def training(tmp_path):
 def make_training(folder, switches=V_JEPA_2):
     rng = np.random.default_rng(0)
     episodes = [
-        Episode(f"t-{i}", "t", rng.integers(0, 256, (9, 16, 16, 3), np.uint8), np.arange(9) / 8, np.zeros((9, 7), "f4"))
+        Episode(
+            f"t-{i}",
+            "t",
+            rng.integers(0, 256, (9, 16, 16, 3), np.uint8),
+            np.arange(9) / 8,
+            np.zeros((9, 7), "f4"),
+            np.zeros((8, 7), "f4"),
+        )
         for i in range(4)
     ]
     config = PretrainConfig(

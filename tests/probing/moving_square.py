@@ -3,6 +3,7 @@
 import numpy as np
 
 from vjepa.data.episode import Episode
+from vjepa.data.layout import POSES
 
 SIZE, FRAMES = 16, 8
 TASKS = {"redden": (230, 40, 40), "darken": (10, 10, 40)}
@@ -16,7 +17,7 @@ def moving_square(number: int, step: tuple[float, float, float], task: str = "re
     for frame, (x, _, z) in zip(frames, states[:, :3], strict=True):
         column, row = (int(np.clip(SIZE / 2 + 20 * place, 2, SIZE - 2)) for place in (x, -z))
         frame[row - 2 : row + 2, column - 2 : column + 2] = TASKS[task]
-    return Episode(f"square-{number:03d}", task, frames, np.arange(FRAMES) / 8, states)
+    return Episode(f"square-{number:03d}", task, frames, np.arange(FRAMES) / 8, states, POSES.actions_between(states))
 
 
 def moving_squares(count: int, seed: int = 0) -> list[Episode]:

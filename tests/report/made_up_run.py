@@ -15,6 +15,7 @@ import yaml
 from vjepa import config
 from vjepa.config import read_config
 from vjepa.data.episode import Episode
+from vjepa.data.layout import POSES, write_layout
 from vjepa.data.shards import pack_episode, write_shards
 from vjepa.report.examples import MaskPicture
 from vjepa.report.inputs import Inputs, read_inputs
@@ -119,7 +120,16 @@ def make_episodes(size: int, count: int = 24, frames: int = 16) -> list[Episode]
     for i in range(count):
         clip = movie(frames, size, 2 * i, (0.4 + 0.02 * i, 0.6))
         states = np.linspace([0, 0, 0, 0, 0, 0, 0], [0.1, 0.2, -0.1, 0, 0, 0, 1], frames).astype(np.float32)
-        made.append(Episode(f"made-{i:06d}", TASKS[i % len(TASKS)], clip, np.arange(frames) / 8, states))
+        made.append(
+            Episode(
+                f"made-{i:06d}",
+                TASKS[i % len(TASKS)],
+                clip,
+                np.arange(frames) / 8,
+                states,
+                POSES.actions_between(states),
+            )
+        )
     return made
 
 
@@ -193,10 +203,11 @@ class MadeUpRun:
         """Sixteen training and eight held-out episodes, and the quarantine list."""
         shards = self.folder / "data" / "shards"
         made = make_episodes(self.settings.encoder.image_size)
-        packed = [pack_episode(episode, "made", i, 8.0) for i, episode in enumerate(made)]
+        packed = [pack_episode(episode, "made", i, 8.0, pose=True) for i, episode in enumerate(made)]
         for i, episode in enumerate(packed):
             episode.row["split"] = "test" if i % 3 == 0 else "train"
         write_shards(shards, packed, episodes_per_shard=16)
+        write_layout(shards, POSES)
         reasons = ["moves 0.011 m, less than 0.03", "moves 0.02 m, less than 0.03", "the video can't be decoded"]
         quarantine = [{"episode": i, "file": "x.mp4", "reason": reason} for i, reason in enumerate(reasons)]
         (shards / "quarantine.json").write_text(json.dumps(quarantine))

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from stages import collect
-from vjepa.config import CollectConfig, Variation
+from vjepa.config import CollectConfig, ColumnConfig, SourceConfig, Variation
 from vjepa.data.lerobot import open_dataset
 from vjepa.data.poses import actions_between
-from vjepa.data.state_mapping import ColumnAsItIs
+from vjepa.data.state_mapping import StateMapping
 from vjepa.errors import UserError
 from vjepa.sim.behaviours import Recording
 
@@ -25,13 +25,18 @@ CONFIG = CollectConfig(
 )
 
 
+def as_it_is(column: str) -> StateMapping:
+    chosen = [ColumnConfig(column, list(range(7)), "1")]
+    return StateMapping(SourceConfig("lerobot", collect.CAMERA, None, chosen, None))
+
+
 def test_stage_writes_every_episode_with_its_time_step(tmp_path, monkeypatch):
     monkeypatch.setattr(collect, "RAW", tmp_path / "raw")
     collect.run(CONFIG, seed=0)
     opened = open_dataset(tmp_path / "raw")
     assert opened.fps == 8 and len(opened.episodes) == 2
-    raw = opened.read(opened.episodes[0], collect.CAMERA, ColumnAsItIs("observation.state"))
-    actions = opened.read(opened.episodes[0], collect.CAMERA, ColumnAsItIs("action")).states
+    raw = opened.read(opened.episodes[0], collect.CAMERA, as_it_is("observation.state"))
+    actions = opened.read(opened.episodes[0], collect.CAMERA, as_it_is("action")).states
     assert raw.task == "reach the goal position" and raw.frames.shape == (5, 32, 32, 3)
     np.testing.assert_allclose(actions[:-1], actions_between(raw.states), atol=1e-6)
     assert not actions[-1].any()

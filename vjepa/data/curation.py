@@ -20,7 +20,8 @@ import numpy as np
 
 from vjepa.config import CurateConfig, SourceConfig
 from vjepa.data.duplicates import near_duplicates, perceptual_hashes
-from vjepa.data.episode import STATE_NAMES, Episode
+from vjepa.data.episode import Episode
+from vjepa.data.layout import write_layout
 from vjepa.data.raw import EpisodeError, Source
 from vjepa.data.shards import QUARANTINE, PackedEpisode, pack_episode, write_shards
 from vjepa.data.sources import open_source
@@ -100,6 +101,7 @@ def curate(
         packed = (PackedEpisode(episode.row, episode.blocks.read_bytes()) for episode in kept)
         manifest = write_shards(out, packed, config.episodes_per_shard)
     quarantine = [{"episode": item.episode, "file": item.file, "reason": item.reason} for item in rejected]
+    write_layout(out, dataset.layout)
     (out / QUARANTINE).write_text(json.dumps(quarantine, indent=2) + "\n")
     repaired = [{"episode": item.row["episode_index"], "notes": list(item.notes)} for item in kept if item.notes]
     if repaired:
@@ -151,17 +153,22 @@ def examine(dataset: Source, entry: Any, config: CurateConfig, spool: Path) -> E
         raw = dataset.read(entry, config.fps)
         if not np.isfinite(raw.states).all():
             row, column = np.argwhere(~np.isfinite(raw.states))[0]
-            raise EpisodeError("NaN state", raw.file, f"{STATE_NAMES[column]} at {raw.times[row]:.3f} s")
+            raise EpisodeError("NaN state", raw.file, f"{dataset.layout.state_names[column]} at {raw.times[row]:.3f} s")
+        if raw.actions is not None and not np.isfinite(raw.actions).all():
+            row, column = np.argwhere(~np.isfinite(raw.actions))[0]
+            at = f"{dataset.layout.action_names[column]} at {raw.times[row]:.3f} s"
+            raise EpisodeError("NaN state", raw.file, f"in the recorded action, {at}")
         if len(raw.frames) < config.min_frames:
             raise EpisodeError("too short", raw.file, f"{len(raw.frames)} frames at {config.fps:g} a second")
         source = re.sub(r"[^a-z0-9]+", "-", dataset.robot.lower()).strip("-") or "raw"
         frames = square_resize(raw.frames, config.image_size)
         task, notes = raw.task.strip(), raw.notes
-        if not task:
+        if not task and raw.states.shape[1]:
             notes = (*notes, "it has no task: it is used without one")
-        episode = Episode(f"{source}-{raw.index:06d}", task, frames, raw.times, raw.states)
-        packed = pack_episode(episode, source, raw.index, config.fps)
-        if packed.row["motion_m"] < config.min_motion:
+        actions = dataset.layout.actions_between(raw.states) if raw.actions is None else raw.actions
+        episode = Episode(f"{source}-{raw.index:06d}", task, frames, raw.times, raw.states, actions)
+        packed = pack_episode(episode, source, raw.index, config.fps, dataset.layout.pose)
+        if dataset.layout.pose and packed.row["motion_m"] < config.min_motion:
             raise EpisodeError("motionless", raw.file, f"the hand moves {packed.row['motion_m']:.3f} m in all")
     except EpisodeError as error:
         return Rejected(entry.index, error.file.relative_to(dataset.path).as_posix(), error.kind, str(error))

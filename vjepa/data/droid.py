@@ -6,7 +6,6 @@ their order, and time is the camera's own clock in `trajectory.h5`.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from vjepa.data.raw import EpisodeError, RawEpisode, frames_by_order, nearest_rows
+from vjepa.data.raw import EpisodeError, RawEpisode, Rows, frames_by_order, nearest_rows
 from vjepa.data.state_mapping import StateMapping
 from vjepa.errors import DataError
 from vjepa.files import require_inside
@@ -40,14 +39,14 @@ class DroidEntry:
     folder: Path
 
 
-def open_droid(path: Path, camera: str, mapping: StateMapping, fps: float) -> DroidSource:
+def open_droid(path: Path, camera: str | None, mapping: StateMapping, fps: float) -> DroidSource:
     """Open a folder that holds DROID episodes at any depth.
 
     Raises:
         DataError: it is missing or holds no episode, or there is no such camera.
     """
-    if camera not in CAMERAS:
-        raise DataError(f"DROID has the cameras {', '.join(CAMERAS)}, not {camera!r}")
+    if camera is None or camera not in CAMERAS:
+        raise DataError(f"DROID has the cameras {', '.join(CAMERAS)}, not {camera!r} (source.camera)")
     folders = sorted(file.parent for file in path.rglob("trajectory.h5"))
     if not folders:
         raise DataError(f"{path} is missing or no DROID folder: there is no trajectory.h5 in it")
@@ -70,27 +69,36 @@ class DroidSource:
         self, path: Path, camera: str, mapping: StateMapping, episodes: list[DroidEntry], labels: Mapping[str, Any]
     ) -> None:
         self.path, self.camera, self.mapping, self.episodes, self.labels = path, camera, mapping, episodes, labels
+        self.layout = mapping.layout
 
     def read(self, entry: DroidEntry, fps: float) -> RawEpisode:
         """One episode."""
         file = entry.folder / "trajectory.h5"
         metadata = read_metadata(self.path, entry.folder)
         video, serial = video_of(self.path, entry.folder, metadata, self.camera)
-        times, states = self.rows(file, serial)
-        fingerprint = hashlib.sha256(states.tobytes()).hexdigest()
+        rows = self.rows(file, serial)
+        times = rows.times
         rate = (len(times) - 1) / times[-1]
         if fps > rate * (1 + CLOCK_TOLERANCE):
             raise EpisodeError("time stamps off", file, f"{rate:.4g} frames a second, {fps:g} are wanted")
         frames, chosen, notes = frames_by_order(video, nearest_rows(times, fps), len(times), MISSING_FRAMES)
         return RawEpisode(
-            entry.index, self.task(metadata), frames, times[chosen], states[chosen], fingerprint, file, notes
+            index=entry.index,
+            task=self.task(metadata),
+            frames=frames,
+            times=times[chosen],
+            states=rows.states[chosen],
+            actions=rows.actions(self.mapping, chosen),
+            fingerprint=rows.fingerprint(frames),
+            file=file,
+            notes=notes,
         )
 
     def close(self) -> None:
         """Nothing is kept open."""
 
-    def rows(self, file: Path, serial: str) -> tuple[np.ndarray, np.ndarray]:
-        """Times `float64 [T]` (s, from the first row) and states `float32 [T, S]` of all rows."""
+    def rows(self, file: Path, serial: str) -> Rows:
+        """All rows of an episode; their times count from the first one."""
         try:
             require_inside(self.path, file)
             with h5py.File(file, "r") as trajectory:
@@ -104,7 +112,7 @@ class DroidSource:
             lengths = {name: len(values) for name, values in columns.items()} | {clock: len(times)}
             if len(set(lengths.values())) > 1 or len(times) < 2:
                 raise ValueError(f"rows of its columns: {lengths}")
-            states = self.mapping.states(columns)
+            rows = Rows.of(self.mapping, times - times[:1], columns)
         except (OSError, KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
             raise EpisodeError("unreadable", file, " ".join(str(error).split())) from error
         steps = np.diff(times)
@@ -113,7 +121,7 @@ class DroidSource:
             row = int(np.argmax(~((steps > 0) & (steps < LARGEST_GAP * usual))))
             detail = f"{steps[row]:.3f} s between rows {row} and {row + 1}, {usual:.3f} s is usual"
             raise EpisodeError("time stamps off", file, detail)
-        return times - times[0], states
+        return rows
 
     def task(self, metadata: Mapping[str, Any]) -> str:
         """The sentence of the later annotations, else that of the operator."""

@@ -19,7 +19,8 @@ class Episode:
         task: a sentence, e.g. `reach the goal position`.
         frames: `uint8 [T, H, W, 3]`, RGB.
         times: `float64 [T]`, seconds from the first frame.
-        states: `float32 [T, S]`, S = 7 as in `STATE_NAMES` unless the source says otherwise.
+        states: `float32 [T, S]`, as the layout says (`vjepa.data.layout`); S = 0 where there is video alone.
+        actions: `float32 [T - 1, A]`, what was done between each frame and the next.
     """
 
     key: str
@@ -27,3 +28,4 @@ class Episode:
     frames: np.ndarray
     times: np.ndarray
     states: np.ndarray
+    actions: np.ndarray

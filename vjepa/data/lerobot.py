@@ -7,7 +7,6 @@ one episode is an `EpisodeError` when that episode is read; only what spoils all
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections import Counter
@@ -22,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vjepa.data.lerobot_index import LAYOUTS, EpisodeEntry, VideoSpan
-from vjepa.data.raw import EpisodeError, RawEpisode, frames_by_order, nearest_rows
+from vjepa.data.raw import EpisodeError, RawEpisode, Rows, frames_by_order, nearest_rows
 from vjepa.data.state_mapping import StateMapping
 from vjepa.data.video import VideoFile
 from vjepa.errors import DataError
@@ -69,15 +68,14 @@ def read_info(file: Path) -> dict[str, Any]:
     return {**info, "codebase_version": str(info["codebase_version"])}
 
 
-def open_lerobot(path: Path, camera: str, mapping: StateMapping, fps: float) -> LeRobotSource:
+def open_lerobot(path: Path, camera: str | None, mapping: StateMapping, fps: float) -> LeRobotSource:
     """Open a data set as a source of one camera and one state.
 
     Raises:
         DataError: as `open_dataset`; or it lacks the camera, a column, values in it, or frames enough.
     """
     dataset = open_dataset(path)
-    dataset.require(camera, mapping.needs, fps)
-    return LeRobotSource(dataset, camera, mapping)
+    return LeRobotSource(dataset, dataset.require(camera, mapping.needs, fps), mapping)
 
 
 class LeRobotSource:
@@ -86,6 +84,7 @@ class LeRobotSource:
     def __init__(self, dataset: LeRobotDataset, camera: str, mapping: StateMapping) -> None:
         self.dataset, self.camera, self.mapping = dataset, camera, mapping
         self.path, self.robot, self.episodes = dataset.path, dataset.robot, dataset.episodes
+        self.layout = mapping.layout
 
     def read(self, entry: EpisodeEntry, fps: float) -> RawEpisode:
         """One episode."""
@@ -116,16 +115,21 @@ class LeRobotDataset:
         self._stamps: np.ndarray | None = None  # of that video's frames
         self._rows: Counter[Path] | None = None
 
-    def require(self, camera: str, columns: Mapping[str, int], fps: float) -> None:
+    def require(self, camera: str | None, columns: Mapping[str, int], fps: float) -> str:
         """Check that there are such a video and such columns, each of so many values or more, and frames enough.
+
+        Returns:
+            The camera.
 
         Raises:
             DataError: it says what there is instead.
         """
         videos = sorted(key for key, feature in self.features.items() if feature.get("dtype") == "video")
         others = {key: feature for key, feature in self.features.items() if key not in videos}
-        if camera not in videos:
-            raise DataError(f"{self.path} has no video {camera!r}; it has {', '.join(videos) or 'none'}")
+        if camera is None or camera not in videos:
+            raise DataError(
+                f"{self.path} has no video {camera!r} (source.camera); it has {', '.join(videos) or 'none'}"
+            )
         for name, width in columns.items():
             if name not in others:
                 raise DataError(f"{self.path} has no column {name!r}; it has {', '.join(sorted(others)) or 'none'}")
@@ -133,10 +137,11 @@ class LeRobotDataset:
             if len(shape) != 1 or shape[0] < width:
                 raise DataError(
                     f"{self.path}: the column {name!r} has the shape {shape}, "
-                    f"source.state takes its value number {width - 1} (from 0)"
+                    f"the source's settings take its value number {width - 1} (from 0)"
                 )
         if fps > self.fps * 1.001:
             raise DataError(f"{self.path} has {self.fps:g} frames a second, {fps:g} are wanted")
+        return camera
 
     def read(self, entry: EpisodeEntry, camera: str, mapping: StateMapping, fps: float | None = None) -> RawEpisode:
         """Read an episode, with the rows nearest to every `1 / fps` s (None: all rows) and the frames shown at them.
@@ -146,8 +151,8 @@ class LeRobotDataset:
         """
         if entry.problem:
             raise EpisodeError("unreadable", entry.data_file, entry.problem)
-        times, states = self.rows(entry, mapping)
-        fingerprint = hashlib.sha256(states.tobytes()).hexdigest()
+        rows = self.rows(entry, mapping)
+        times = rows.times
         chosen = np.arange(len(times)) if fps is None else nearest_rows(times - times[0], fps)
         frames, notes = self.frames(entry, camera, times, chosen)
         return RawEpisode(
@@ -155,16 +160,17 @@ class LeRobotDataset:
             task=entry.task,
             frames=frames,
             times=times[chosen] - times[0],
-            states=states[chosen],
-            fingerprint=fingerprint,
+            states=rows.states[chosen],
+            actions=rows.actions(mapping, chosen),
+            fingerprint=rows.fingerprint(frames),
             file=entry.data_file,
             notes=(*entry.notes, *entry.videos[camera].notes, *notes),
         )
 
-    def rows(self, entry: EpisodeEntry, mapping: StateMapping) -> tuple[np.ndarray, np.ndarray]:
-        """Time stamps `float64 [T]` (s) and states `float32 [T, S]` of all rows of an episode.
+    def rows(self, entry: EpisodeEntry, mapping: StateMapping) -> Rows:
+        """All rows of an episode.
 
-        The stamps keep the pace of the frame rate, wherever they start.
+        Their stamps keep the pace of the frame rate, wherever they start.
         """
         # Some converters name the file beside the right one where a file was full (lerobot#2401).
         files, place = self.data_files, self.data_files.index(entry.data_file)
@@ -183,10 +189,9 @@ class LeRobotDataset:
             due = f"{times[0] + row / self.fps:.3f} s is due at {self.fps:g} frames a second"
             raise EpisodeError("time stamps off", file, f"row {row} says {times[row]:.3f} s, {due}")
         try:
-            states = mapping.states({name: values[rows] for name, values in table.columns.items()})
+            return Rows.of(mapping, times, {name: values[rows] for name, values in table.columns.items()})
         except (IndexError, ValueError) as error:
             raise EpisodeError("unreadable", file, f"its states can't be made of its columns: {error}") from error
-        return times, states
 
     def table(self, file: Path, columns: tuple[str, ...]) -> DataTable:
         """The columns of a data file; the last one is kept, since neighbouring episodes share a file."""

@@ -40,12 +40,16 @@ class ClipTable:
         return ClipTable(*(getattr(self, field.name)[index] for field in fields(self)))
 
 
-def tabulate(sampler: ClipSampler) -> ClipTable:
-    """The facts of every clip of the sampler's usable episodes, in the order (episode, start)."""
+def tabulate(sampler: ClipSampler, pose: bool = True) -> ClipTable:
+    """The facts of every clip of the sampler's usable episodes, in the order (episode, start).
+
+    Without hand poses nothing is known of the hand: it stays at 0, which no question asks about.
+    """
     rooms = [len(sampler.episodes[i].frames) - sampler.span + 1 for i in sampler.usable]
     episodes = np.repeat(sampler.usable, rooms)
     starts = np.concatenate([np.arange(room) for room in rooms])
-    positions = [sampler.episodes[i].states[:, :3] for i in sampler.usable]
+    states = [sampler.episodes[i].states for i in sampler.usable]
+    positions = [of_one[:, :3] if pose else np.zeros((len(of_one), 3), np.float32) for of_one in states]
     at_first, at_middle, at_last = (
         np.concatenate([p[offset : offset + room] for p, room in zip(positions, rooms, strict=True)])
         for offset in (0, (sampler.span - 1) // 2, sampler.span - 1)

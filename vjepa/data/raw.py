@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from vjepa.data.layout import Layout
+from vjepa.data.state_mapping import StateMapping
 from vjepa.data.video import VideoFile
 from vjepa.errors import DataError
 
@@ -36,8 +39,10 @@ class RawEpisode:
         task: a sentence.
         frames: `uint8 [T, H, W, 3]`, RGB.
         times: `float64 [T]`, s from the first frame.
-        states: `float32 [T, S]`, as the mapping made them.
-        fingerprint: SHA-256 of the states of all rows, as mapped, whichever were chosen: copies have the same.
+        states: `float32 [T, S]`, as the mapping made them; S = 0 where there is video alone.
+        actions: `float32 [T - 1, A]`, as recorded from each frame to the next; None where the states give them.
+        fingerprint: SHA-256 of the states of all rows, as mapped, whichever were chosen, and of the frames where there
+            are no states: copies have the same.
         file: where its rows are.
         notes: what was found otherwise than the data set says, and set right.
     """
@@ -47,6 +52,7 @@ class RawEpisode:
     frames: np.ndarray
     times: np.ndarray
     states: np.ndarray
+    actions: np.ndarray | None
     fingerprint: str
     file: Path
     notes: tuple[str, ...] = ()
@@ -58,11 +64,13 @@ class Source(Protocol):
     Attributes:
         path: the folder; nothing outside is read.
         robot: its type, which names the source in keys.
+        layout: what its states and actions are.
         episodes: one entry an episode, in an order that does not change, each with its number as `index`.
     """
 
     path: Path
     robot: str
+    layout: Layout
 
     @property
     def episodes(self) -> Sequence[Any]:
@@ -77,6 +85,43 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Close what is open."""
+
+
+@dataclass
+class Rows:
+    """All rows of an episode, as the mapping made them.
+
+    Attributes:
+        times: `float64 [T]`, s.
+        states: `float32 [T, S]`.
+        commands: `float32 [T, A]`, the recorded action of each row; None where actions are derived.
+    """
+
+    times: np.ndarray
+    states: np.ndarray
+    commands: np.ndarray | None
+
+    @staticmethod
+    def of(mapping: StateMapping, times: np.ndarray, columns: Mapping[str, np.ndarray]) -> Rows:
+        """Rows of columns `[T, W]`.
+
+        Raises:
+            ValueError, IndexError: values can't be what the mapping says they are.
+        """
+        return Rows(times, mapping.states(columns, len(times)), mapping.commands(columns, len(times)))
+
+    def fingerprint(self, frames: np.ndarray) -> str:
+        """See `RawEpisode`."""
+        return hashlib.sha256((self.states if self.states.size else frames).tobytes()).hexdigest()
+
+    def actions(self, mapping: StateMapping, chosen: np.ndarray) -> np.ndarray | None:
+        """Recorded actions from each of the chosen rows `int64 [N]`, ascending, to the next: `float32 [N - 1, A]`."""
+        if self.commands is None:
+            return None
+        if mapping.between == "last":
+            return self.commands[np.maximum(chosen[1:] - 1, chosen[:-1])]
+        sums = np.concatenate([np.zeros((1, self.commands.shape[1])), np.cumsum(self.commands, axis=0, dtype=float)])
+        return (sums[chosen[1:]] - sums[chosen[:-1]]).astype(np.float32)
 
 
 def nearest_rows(times: np.ndarray, fps: float) -> np.ndarray:

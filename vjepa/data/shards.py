@@ -22,7 +22,6 @@ import pyarrow as pa
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from vjepa.data.episode import Episode
-from vjepa.data.poses import actions_between
 from vjepa.data.video import decode_video, encode_mp4
 from vjepa.errors import DataError
 from vjepa.files import sha256_of
@@ -43,7 +42,8 @@ COLUMNS = {
     "duration_s": pa.float64(),
     "task": pa.string(),
     "content_sha256": pa.string(),
-    "motion_m": pa.float64(),  # path length of the hand
+    "state_width": pa.int64(),  # 0: video alone
+    "motion_m": pa.float64(),  # path length of the hand; 0 where states are no hand poses
     "group": pa.string(),  # equal for near-duplicates: the key of one of them
 }
 """The manifest's columns and their types."""
@@ -62,13 +62,21 @@ class PackedEpisode:
     blocks: bytes
 
 
-def pack_episode(episode: Episode, source: str, episode_index: int, fps: float) -> PackedEpisode:
-    """Encode an episode and hash it; its split is `train` and its group itself unless curation says otherwise."""
-    steps = np.diff(episode.states[:, :3].astype(np.float64), axis=0)
+def pack_episode(episode: Episode, source: str, episode_index: int, fps: float, pose: bool) -> PackedEpisode:
+    """Encode an episode and hash it; its split is `train` and its group itself unless curation says otherwise.
+
+    Args:
+        episode: to be packed.
+        source: where it comes from.
+        episode_index: its number there.
+        fps: frames a second.
+        pose: whether its states are hand poses, of which the path's length is known.
+    """
+    steps = np.diff(episode.states[:, :3].astype(np.float64), axis=0) if pose else np.zeros((1, 3))
     members = {
         "video.mp4": encode_mp4(episode.frames, fps),
         "state.npy": npy_bytes(episode.states.astype(np.float32)),
-        "action.npy": npy_bytes(actions_between(episode.states)),
+        "action.npy": npy_bytes(episode.actions.astype(np.float32)),
         "time.npy": npy_bytes(episode.times.astype(np.float64)),
         "meta.json": json.dumps(
             {"task": episode.task, "source": source, "episode_index": episode_index, "fps": fps}, sort_keys=True
@@ -84,6 +92,7 @@ def pack_episode(episode: Episode, source: str, episode_index: int, fps: float) 
         "duration_s": float(episode.times[-1] - episode.times[0]),
         "task": episode.task,
         "content_sha256": content_hash(members),
+        "state_width": episode.states.shape[1],
         "motion_m": float(np.linalg.norm(steps, axis=1).sum()),
         "group": episode.key,
     }
@@ -187,8 +196,8 @@ def load_episodes(shards: Path, split: str) -> list[Episode]:
 def unpack_episode(key: str, members: Mapping[str, bytes]) -> Episode:
     """Decode an episode from the bytes of its members."""
     frames, _ = decode_video(members["video.mp4"])
-    times, states = npy_array(members["time.npy"]), npy_array(members["state.npy"])
-    return Episode(key, json.loads(members["meta.json"])["task"], frames, times, states)
+    times, states, actions = (npy_array(members[f"{name}.npy"]) for name in ("time", "state", "action"))
+    return Episode(key, json.loads(members["meta.json"])["task"], frames, times, states, actions)
 
 
 def content_hash(members: Mapping[str, bytes]) -> str:

@@ -9,12 +9,14 @@ from vjepa.config import SourceConfig
 from vjepa.data.droid import open_droid
 from vjepa.data.lerobot import open_lerobot
 from vjepa.data.raw import Source
-from vjepa.data.state_mapping import PoseMapping, StateMapping
+from vjepa.data.state_mapping import StateMapping
+from vjepa.data.video_folder import open_video_folder
 from vjepa.errors import UserError
 
-FORMATS: dict[str, Callable[[Path, str, StateMapping, float], Source]] = {
+FORMATS: dict[str, Callable[[Path, str | None, StateMapping, float], Source]] = {
     "lerobot": open_lerobot,
     "droid": open_droid,
+    "video": open_video_folder,
 }
 """How to open each: folder, camera, mapping of states, and the frames a second that will be wanted."""
 
@@ -28,4 +30,4 @@ def open_source(path: Path, config: SourceConfig, fps: float) -> Source:
     """
     if config.format not in FORMATS:
         raise UserError(f"source.format {config.format!r} is unknown; known are {', '.join(FORMATS)}")
-    return FORMATS[config.format](path, config.camera, PoseMapping(config.state), fps)
+    return FORMATS[config.format](path, config.camera, StateMapping(config), fps)

@@ -1,78 +1,95 @@
-"""From a data set's columns to the state of `vjepa.data.episode`: which values, in which unit and convention.
+"""From a data set's columns to states and actions: which values, in which unit and convention.
 
 What is already in the wanted form passes bit for bit. All rotations go through scipy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from vjepa.config import GripperConfig, PositionConfig, RotationConfig, StateConfig
+from vjepa.config import ColumnConfig, GripperConfig, PositionConfig, RotationConfig, SourceConfig, StateConfig
+from vjepa.data.layout import POSES, Layout, layout_of
 
 BEYOND = 0.05  # of the gripper's range, by which its sensor may err
 
 
-class StateMapping(Protocol):
-    """Makes states of columns.
+class StateMapping:
+    """Makes states, and actions where these were recorded, of columns.
 
     Attributes:
         needs: the columns, each with the number of values that it must have at least.
+        layout: what the states and actions are.
+        between: how the actions of the rows between two sampled frames become one; None where they are derived.
     """
 
-    needs: dict[str, int]
-
-    def states(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Columns `[T, W]` -> states `float32 [T, S]`; ValueError where values can't be what they are said to be."""
-
-
-@dataclass
-class ColumnAsItIs:
-    """The state is one column, whatever it means."""
-
-    column: str
-
-    @property
-    def needs(self) -> dict[str, int]:
-        """That column."""
-        return {self.column: 1}
-
-    def states(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
-        """`[T, W] -> float32 [T, W]`."""
-        return columns[self.column].astype(np.float32)
-
-
-class PoseMapping:
-    """The state is the end effector's pose and the gripper, `float32 [T, 7]`; what a robot has not is 0."""
-
-    def __init__(self, config: StateConfig) -> None:
+    def __init__(self, config: SourceConfig) -> None:
         self.config = config
+        self.between = None if config.action is None else config.action.between
+        commands = [] if config.action is None else config.action.columns
         self.needs: dict[str, int] = {}
-        for column, places in self._used():
+        for column, places in [*pose_columns(config.state), *((c.column, c.at) for c in (*config.columns, *commands))]:
             self.needs[column] = max(self.needs.get(column, 0), max(places) + 1)
+        states = POSES if config.state is not None else layout_of(*names_and_units(config.columns), pose=False)
+        if commands:
+            names, units = names_and_units(commands)
+            states = Layout(states.state_names, states.state_units, names, units, states.pose, derived=False)
+        self.layout = states
 
-    def _used(self) -> list[tuple[str, list[int]]]:
-        parts = [(self.config.position.column, list(self.config.position.at))]
-        if self.config.rotation is not None:
-            parts.append((self.config.rotation.column, list(self.config.rotation.at)))
-        if self.config.gripper is not None:
-            parts.append((self.config.gripper.column, [self.config.gripper.at]))
-        return parts
+    def states(self, columns: Mapping[str, np.ndarray], rows: int) -> np.ndarray:
+        """Columns `[T, W]` of so many rows -> states `float32 [T, S]`.
 
-    def states(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
-        """See `StateMapping`."""
-        position, rotation, gripper = self.config.position, self.config.rotation, self.config.gripper
-        states = np.zeros((len(columns[position.column]), 7))
-        states[:, :3] = metres(columns[position.column], position)
-        if rotation is not None:
-            states[:, 3:6] = euler_angles(columns[rotation.column], rotation)
-        if gripper is not None:
-            states[:, 6] = closedness(columns[gripper.column], gripper)
-        return states.astype(np.float32)
+        Raises:
+            ValueError: values can't be what they are said to be.
+        """
+        if self.config.state is not None:
+            return pose_states(columns, self.config.state)
+        return chosen_values(columns, self.config.columns, rows)
+
+    def commands(self, columns: Mapping[str, np.ndarray], rows: int) -> np.ndarray | None:
+        """Columns `[T, W]` -> the recorded action of every row, `float32 [T, A]`; None where actions are derived."""
+        return None if self.config.action is None else chosen_values(columns, self.config.action.columns, rows)
+
+
+def pose_columns(config: StateConfig | None) -> list[tuple[str, list[int]]]:
+    """The columns of a pose, each with its places."""
+    if config is None:
+        return []
+    parts = [(config.position.column, list(config.position.at))]
+    if config.rotation is not None:
+        parts.append((config.rotation.column, list(config.rotation.at)))
+    if config.gripper is not None:
+        parts.append((config.gripper.column, [config.gripper.at]))
+    return parts
+
+
+def names_and_units(columns: Sequence[ColumnConfig]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """A name, e.g. `observation.state[3]`, and a unit for each value."""
+    names = tuple(f"{column.column}[{place}]" for column in columns for place in column.at)
+    return names, tuple(column.unit for column in columns for _ in column.at)
+
+
+def chosen_values(columns: Mapping[str, np.ndarray], chosen: Sequence[ColumnConfig], rows: int) -> np.ndarray:
+    """The values that are named, one after the other: `float32 [T, S]`."""
+    parts = [columns[column.column][:, list(column.at)] for column in chosen]
+    return np.concatenate([np.zeros((rows, 0)), *parts], axis=1).astype(np.float32)
+
+
+def pose_states(columns: Mapping[str, np.ndarray], config: StateConfig) -> np.ndarray:
+    """The end effector's pose and the gripper, `float32 [T, 7]`; what a robot has not is 0.
+
+    Raises:
+        ValueError: a rotation is none.
+    """
+    states = np.zeros((len(columns[config.position.column]), 7))
+    states[:, :3] = metres(columns[config.position.column], config.position)
+    if config.rotation is not None:
+        states[:, 3:6] = euler_angles(columns[config.rotation.column], config.rotation)
+    if config.gripper is not None:
+        states[:, 6] = closedness(columns[config.gripper.column], config.gripper)
+    return states.astype(np.float32)
 
 
 def metres(values: np.ndarray, config: PositionConfig) -> np.ndarray:

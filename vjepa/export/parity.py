@@ -11,7 +11,6 @@ import torch
 
 from vjepa.data.clips import ClipSampler
 from vjepa.data.episode import Episode
-from vjepa.data.poses import actions_between
 from vjepa.errors import UserError
 from vjepa.posttraining.world_model import WorldModel
 
@@ -30,7 +29,8 @@ def measure_parity(model: WorldModel, folder: Path, held_out: Sequence[Episode],
         UserError: a graph does not run at one of these sizes.
     """
     clips = ClipSampler(held_out, frames=model.max_context + 1, stride=1, seed=0).batch(0, samples)
-    actions = torch.from_numpy(np.stack([actions_between(states) for states in clips.states]))
+    windows = zip(clips.episodes, clips.starts, strict=True)
+    actions = torch.from_numpy(np.stack([held_out[i].actions[s : s + model.max_context] for i, s in windows]))
     states = torch.from_numpy(clips.states)
     frames = torch.from_numpy(clips.frames)
     latents = torch.stack([model.encode(step) for step in frames.unbind(1)], dim=1)

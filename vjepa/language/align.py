@@ -35,16 +35,16 @@ MAX_GRADIENT = 1.0
 
 
 class QuestionSet:
-    """Episodes, their clips and what can be asked about them.
+    """Episodes, their clips and what can be asked about them: the task alone where states are no hand poses.
 
     Raises:
         DataError: no episode is long enough.
     """
 
-    def __init__(self, episodes: Sequence[Episode], config: AlignConfig, seed: int) -> None:
+    def __init__(self, episodes: Sequence[Episode], config: AlignConfig, seed: int, pose: bool = True) -> None:
         self.episodes = episodes
         self.sampler = ClipSampler(episodes, config.frames, config.stride, seed)
-        self.clips = tabulate(self.sampler)
+        self.clips = tabulate(self.sampler, pose)
         self.kinds = kinds_of_questions(self.clips, config.min_move)
 
     def open_kinds(self) -> list[Kind]:

@@ -22,7 +22,7 @@ from vjepa.errors import UserError
 from vjepa.files import sha256_of
 
 FORMAT = "vjepa-bundle"
-VERSION = 1
+VERSION = 2
 GRAPHS = ("encoder.onnx", "predictor.onnx")
 PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 
@@ -40,7 +40,8 @@ class Bundle:
         action_names: meaning of the action's columns.
         action_low: `float32 [A]`, lower end of the actions in its data (held-out episodes, 1 % quantile).
         action_high: `float32 [A]`, upper end (99 %).
-        planned: columns of the action that are planned, all in m; the others stay zero.
+        derived: whether an action is the difference of two states, rather than a recorded command.
+        planned: columns of the action that are planned; the others stay zero.
         max_context: most time steps that the predictor sees at once.
         time_step_s: seconds between two steps.
         manifest: the whole of `bundle.json`.
@@ -56,12 +57,19 @@ class Bundle:
     action_names: tuple[str, ...]
     action_low: np.ndarray
     action_high: np.ndarray
+    derived: bool
     planned: tuple[int, ...]
     max_context: int
     time_step_s: float
     manifest: dict[str, Any]
     encoder: onnxruntime.InferenceSession
     predictor: onnxruntime.InferenceSession
+
+    @property
+    def in_metres(self) -> bool:
+        """Whether the planned columns are displacements in m."""
+        units = self.manifest["action"]["units"]
+        return self.derived and all(units[column] == "m" for column in self.planned)
 
     @staticmethod
     def open(folder: str | Path, threads: int = 0, providers: Sequence[str] = PROVIDERS) -> Bundle:
@@ -90,6 +98,7 @@ class Bundle:
                 action_names=tuple(action["names"]),
                 action_low=np.array(action["low"], np.float32),
                 action_high=np.array(action["high"], np.float32),
+                derived=bool(action["derived"]),
                 planned=tuple(int(column) for column in action["planned"]),
                 max_context=int(manifest["context"]["max"]),
                 time_step_s=float(manifest["time_step_s"]),
@@ -98,7 +107,7 @@ class Bundle:
                 predictor=open_session(folder / "predictor.onnx", threads, providers),
             )
             check_meaning(bundle, action["units"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (IndexError, KeyError, TypeError, ValueError) as error:
             reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             raise UserError(f"{folder / 'bundle.json'} can't be used: {reason}; export the model again") from error
         check_graphs(bundle)
@@ -165,13 +174,16 @@ def check_meaning(bundle: Bundle, units: Sequence[str]) -> None:
     actions = len(bundle.action_names)
     if not len(units) == len(bundle.action_low) == len(bundle.action_high) == actions:
         raise ValueError("names, units, low and high of the action differ in length")
-    if len(bundle.state_names) != actions:
-        raise ValueError(f"an action of {actions} columns can't change a state of {len(bundle.state_names)}")
+    if bundle.derived and len(bundle.state_names) != actions:
+        raise ValueError(
+            f"an action of {actions} columns can't be the difference of states of {len(bundle.state_names)}"
+        )
     if not bundle.planned or not set(bundle.planned) <= set(range(actions)):
         raise ValueError(f"the planned columns {list(bundle.planned)} are not columns of an action of {actions}")
-    # Displacements add up over a rollout; rotations do not, and the search box is a length.
-    if any(units[column] != "m" for column in bundle.planned):
-        raise ValueError("only columns in m can be planned")
+    # The search box of what is no length is the range of actions in the data.
+    for column in () if bundle.in_metres else bundle.planned:
+        if not bundle.action_low[column] < bundle.action_high[column]:
+            raise ValueError(f"the planned column {bundle.action_names[column]} has no range: low is not below high")
 
 
 def check_graphs(bundle: Bundle) -> None:

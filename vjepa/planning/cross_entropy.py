@@ -23,7 +23,7 @@ class Trace:
     """What the search went through, one entry an iteration.
 
     Attributes:
-        means: `float [I, H, P]`, centre of the elites after the iteration, in m.
+        means: `float [I, H, P]`, centre of the elites after the iteration: in m, or in the data's range (-1 to 1).
         deviations: `float [I, H, P]`.
         energies: `float [I, samples]`, of the round's new samples.
     """
@@ -61,8 +61,9 @@ class CrossEntropyPlanner:
         samples: candidates an iteration.
         iterations: rounds of sampling.
         elites: candidates with the lowest energy, to which the next round moves and which stay in it.
-        sigma: standard deviation of the first round, in m.
-        max_move: largest displacement of an action on each axis, in m.
+        sigma: standard deviation of the first round: in m, or, where actions are no displacements in m, as a share of
+            half the range that the data have.
+        max_move: largest displacement of an action on each axis, in the same unit.
     """
 
     horizon: int

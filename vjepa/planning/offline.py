@@ -13,7 +13,8 @@ from vjepa.planning.cross_entropy import CrossEntropyPlanner
 from vjepa.planning.world_model import WorldModel, energy
 
 MIN_MOVE_M = 0.02
-"""Steps that move less are not asked about: their two frames hardly show which way."""
+"""Steps that move less are not asked about: their two frames hardly show which way. Of actions that are no
+displacements in m, the half that moves less is left out."""
 GRID = 21
 """Displacements on each axis of the energy landscape."""
 
@@ -45,26 +46,29 @@ class OfflineOutcome:
 
     Attributes:
         true_action_rank: share of random actions with a lower energy than the true one: 0 is best, 0.5 is chance.
-        direction_error_deg: angle between the planned and the true displacement.
+        direction_error_deg: angle between the planned and the true displacement, in the planner's units.
         direction_error_deg_random: the same for random actions, their mean.
-        action_error_cm: distance between the planned and the true displacement.
+        action_error_cm: distance between the planned and the true displacement; None where these are no lengths.
         action_error_cm_still: length of the true displacement, which is the error of planning to stay.
     """
 
     true_action_rank: float
     direction_error_deg: float
     direction_error_deg_random: float
-    action_error_cm: float
-    action_error_cm_still: float
+    action_error_cm: float | None
+    action_error_cm_still: float | None
 
 
-def choose_steps(steps: Iterable[OfflineStep], planned: np.ndarray, count: int, seed: int) -> list[OfflineStep]:
-    """Draw up to `count` of the steps whose `planned` columns move at least 2 cm.
+def choose_steps(steps: Iterable[OfflineStep], model: WorldModel, count: int, seed: int) -> list[OfflineStep]:
+    """Draw up to `count` of the steps whose planned columns move enough to be seen.
 
     Raises:
         UserError: there is none.
     """
-    clear = [step for step in steps if np.linalg.norm(step.action[planned]) >= MIN_MOVE_M]
+    found = list(steps)
+    lengths = np.array([np.linalg.norm(model.proposal_of(step.action)) for step in found], np.float32)
+    least = np.float32(MIN_MOVE_M) if model.bundle.in_metres or not found else np.median(lengths)
+    clear = [step for step, length in zip(found, lengths, strict=True) if length >= least]
     if not clear:
         raise UserError(f"no held-out step moves the hand by {MIN_MOVE_M} m, so there is no action to look for")
     return [clear[i] for i in np.random.default_rng(seed).permutation(len(clear))[:count]]
@@ -93,17 +97,18 @@ def evaluate_step(
     candidates = np.repeat(step.action[None, None], random_actions + 1, axis=0)
     random_moves = rng.uniform(bundle.action_low[planned], bundle.action_high[planned], (random_actions, len(planned)))
     candidates[1:, 0, planned] = random_moves
+    random_moves = (random_moves - model.center) / model.reach
     energies = energy(model.rollout(latents, step.state, candidates), goal)[:, 0]
     true_energy, others = energies[0], energies[1:]
-    true_move = step.action[planned].astype(np.float64)
-    move = replace(planner, horizon=1).plan(model, step.frame, step.state, goal, draw).action[planned]
+    true_move = model.proposal_of(step.action)
+    move = model.proposal_of(replace(planner, horizon=1).plan(model, step.frame, step.state, goal, draw).action)
     return OfflineOutcome(
         # Ties count half, so that a model that ignores actions ranks at chance.
         true_action_rank=float((others < true_energy).mean() + 0.5 * (others == true_energy).mean()),
         direction_error_deg=float(angles_deg(move[None], true_move)[0]),
         direction_error_deg_random=float(angles_deg(random_moves, true_move).mean()),
-        action_error_cm=float(np.linalg.norm(move - true_move)) * 100,
-        action_error_cm_still=float(np.linalg.norm(true_move)) * 100,
+        action_error_cm=float(np.linalg.norm(move - true_move)) * 100 if bundle.in_metres else None,
+        action_error_cm_still=float(np.linalg.norm(true_move)) * 100 if bundle.in_metres else None,
     )
 
 

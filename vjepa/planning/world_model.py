@@ -14,11 +14,20 @@ def energy(predicted: np.ndarray, goal: np.ndarray) -> np.ndarray:
 
 
 class WorldModel:
-    """The encoder and the action-conditioned predictor of a bundle."""
+    """The encoder and the action-conditioned predictor of a bundle.
+
+    Attributes:
+        planned: `int64 [P]`, columns of the action that are searched.
+        center, reach: `float64 [P]`; a planned value is center + reach x what a planner proposes. Displacements in m
+            are proposed as they are (0 and 1); of other actions, -1 to 1 spans the range that the data have.
+    """
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
         self.planned = np.array(bundle.planned)
+        low, high = bundle.action_low[self.planned], bundle.action_high[self.planned]
+        self.center = np.zeros(len(self.planned)) if bundle.in_metres else (low.astype(float) + high) / 2
+        self.reach = np.ones(len(self.planned)) if bundle.in_metres else (high.astype(float) - low) / 2
 
     def encode(self, frames: np.ndarray) -> np.ndarray:
         """Latents of frames, each encoded alone: `uint8 [B, H, W, 3]` of any size -> `float32 [B, N, D]`."""
@@ -65,7 +74,12 @@ class WorldModel:
         return seen[:, 1:]
 
     def move(self, states: np.ndarray, actions: np.ndarray) -> np.ndarray:
-        """States after planned actions, `[B, S]`, `[B, A]` -> `[B, S]`: displacements add, the gripper ends in 0..1."""
+        """States after planned actions, `[B, S]`, `[B, A]` -> `[B, S]`: displacements add, the gripper ends in 0..1.
+
+        What a recorded command does to the state is not known: there the state stays as it is.
+        """
+        if not self.bundle.derived:
+            return states
         moved = states + actions
         if "gripper" in self.bundle.state_names:
             gripper = self.bundle.state_names.index("gripper")
@@ -73,7 +87,11 @@ class WorldModel:
         return moved
 
     def actions_of(self, moves: np.ndarray) -> np.ndarray:
-        """Whole actions from their planned columns: `[..., P] -> float32 [..., A]`, all other columns zero."""
+        """Whole actions from proposals for their planned columns: `[..., P] -> float32 [..., A]`, all others zero."""
         actions = np.zeros((*moves.shape[:-1], len(self.bundle.action_names)), np.float32)
-        actions[..., self.planned] = moves
+        actions[..., self.planned] = self.center + self.reach * moves
         return actions
+
+    def proposal_of(self, action: np.ndarray) -> np.ndarray:
+        """What a planner would propose for an action, `float32 [A] -> float64 [P]`: the other way of `actions_of`."""
+        return (action[self.planned].astype(np.float64) - self.center) / self.reach

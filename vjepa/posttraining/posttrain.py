@@ -14,7 +14,6 @@ from torch import Tensor
 from vjepa.config import PosttrainConfig
 from vjepa.data.clips import ClipSampler
 from vjepa.data.episode import Episode
-from vjepa.data.poses import actions_between
 from vjepa.nn.encoder import VisionTransformer
 from vjepa.posttraining.loss import rollout_loss, teacher_forcing_loss
 from vjepa.posttraining.world_model import WorldModel
@@ -37,7 +36,7 @@ class LatentEpisodes:
     def __init__(self, model: WorldModel, episodes: Sequence[Episode], what: str) -> None:
         self.tokens = [self._tokens(model, e.frames) for e in track(episodes, f"posttrain: encode {what}")]
         self.states = [torch.from_numpy(e.states) for e in episodes]
-        self.actions = [torch.from_numpy(actions_between(e.states)) for e in episodes]
+        self.actions = [torch.from_numpy(e.actions) for e in episodes]
 
     @staticmethod
     @torch.no_grad()
@@ -76,9 +75,9 @@ class Posttraining:
         torch.manual_seed(seed)
         self.config = config
         self.clips = ClipSampler(episodes, config.frames, stride=1, seed=seed)
-        width = episodes[0].states.shape[1]
+        states, actions = episodes[0].states.shape[1], episodes[0].actions.shape[1]
         self.model = WorldModel(
-            encoder, config.pool, width, width, config.width, config.depth, config.heads, config.frames - 1
+            encoder, config.pool, actions, states, config.width, config.depth, config.heads, config.frames - 1
         )
         self.latents = LatentEpisodes(self.model, episodes, "training episodes")
         self.model.fit_statistics(

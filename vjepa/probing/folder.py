@@ -24,9 +24,12 @@ def save_probes(path: Path, fitted: FittedProbes, tasks: list[str]) -> None:
         "width": first.linear.in_features,
         "heads": first.cross_attention_block.heads,
         "depth": len(first.blocks) + 1,
+    }
+    meanings = {
         "task": {"classes": tasks},
         "motion": {"classes": [word for pair in DIRECTIONS for word in pair]},
         "hand": {"unit": "m", "mean": fitted.hand_mean.tolist(), "std": fitted.hand_std.tolist()},
     }
+    config |= {subject: meanings[subject] for subject in fitted.probes}
     with atomic_directory(path) as folder:
         write_folder(folder, config, tensors)

@@ -52,11 +52,14 @@ class ProbeData:
     @property
     def outputs(self) -> dict[str, int]:
         """Outputs of each probe."""
-        return {"task": len(self.tasks), "motion": 2 * len(DIRECTIONS), "hand": 3}
+        outputs = {"task": len(self.tasks), "motion": 2 * len(DIRECTIONS), "hand": 3}
+        return {name: outputs[name] for name in self.train.labels}
 
 
-def prepare(train: Sequence[Episode], test: Sequence[Episode], config: ProbeConfig, seed: int) -> ProbeData:
-    """Choose the clips, `clips_per_episode` of each episode, and label them.
+def prepare(
+    train: Sequence[Episode], test: Sequence[Episode], config: ProbeConfig, seed: int, pose: bool = True
+) -> ProbeData:
+    """Choose the clips, `clips_per_episode` of each episode, and label them; without hand poses by the task alone.
 
     Raises:
         DataError: no episode is long enough, or no clip of a split shows what a probe is asked.
@@ -65,8 +68,9 @@ def prepare(train: Sequence[Episode], test: Sequence[Episode], config: ProbeConf
     splits = []
     for name, episodes in (("training", train), ("held-out", test)):
         sampler = ClipSampler(episodes, config.frames, config.stride, seed)
-        clips = spread_clips(tabulate(sampler), config.clips_per_episode, seed)
+        clips = spread_clips(tabulate(sampler, pose), config.clips_per_episode, seed)
         labels = labels_of(clips, tasks, config.min_move)
+        labels = {subject: labels[subject] for subject in (METRIC if pose else ("task",))}
         for subject, found in labels.items():
             if len(found.clips) == 0:
                 raise DataError(
@@ -132,6 +136,7 @@ class FittedProbes:
         probes: by subject.
         token_mean, token_scale: `[N, D]`, of the training clips; the probes take (token - mean) / scale.
         hand_mean, hand_std: `float32 [3]`, m, of the training clips; the hand probe gives (position - mean) / std.
+            Empty where there is none.
     """
 
     probes: dict[str, AttentiveProbe]
@@ -144,7 +149,7 @@ class FittedProbes:
 def probe_encoder(
     encoder: VisionTransformer, data: ProbeData, config: ProbeConfig, seed: int, title: str
 ) -> tuple[FittedProbes, dict[str, Estimate]]:
-    """Encode the clips, train the three probes and score them on held-out episodes.
+    """Encode the clips, train the probes and score them on held-out episodes.
 
     Returns:
         The probes, and `task_accuracy`, `motion_accuracy` and `hand_error_cm` with intervals over episodes.
@@ -156,10 +161,12 @@ def probe_encoder(
     token_mean = features.float().mean(0)
     token_scale = (features - token_mean).float().std(0).clamp_min(MIN_TOKEN_SCALE)
     features = ((features - token_mean) / token_scale).half()
-    positions = train.labels["hand"].values
-    center, scale = positions.mean(0), positions.std(0).clip(1e-3)
-    wanted = {**train.labels, "hand": Labels(train.labels["hand"].clips, (positions - center) / scale)}
-    probes = {name: fit_probe(features, grid, wanted[name], data.outputs[name], config, seed) for name in METRIC}
+    wanted, center, scale = dict(train.labels), np.empty(0), np.empty(0)
+    if "hand" in wanted:
+        positions = wanted["hand"].values
+        center, scale = positions.mean(0), positions.std(0).clip(1e-3)
+        wanted["hand"] = Labels(wanted["hand"].clips, (positions - center) / scale)
+    probes = {name: fit_probe(features, grid, wanted[name], data.outputs[name], config, seed) for name in wanted}
     del features
 
     features = encode_clips(encoder, test.sampler, test.clips, config, seed + 1, f"{title}: held-out clips")
@@ -176,11 +183,11 @@ def baselines(data: ProbeData) -> dict[str, Estimate]:
     """Always the most frequent class, or the mean position, of the training clips, scored on the held-out ones."""
     held_out = data.test.labels
     metrics = {}
-    for name, metric in METRIC.items():
+    for name in held_out:
         values = data.train.labels[name].values
         guess = values.mean(0) if name == "hand" else np.bincount(values).argmax()
         repeated = np.broadcast_to(guess, held_out[name].values.shape)
-        metrics[metric + BASELINE[name]] = score(name, repeated, held_out[name], data.test.clips)
+        metrics[METRIC[name] + BASELINE[name]] = score(name, repeated, held_out[name], data.test.clips)
     return metrics
 
 
