@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -120,8 +121,8 @@ class Rows:
             return None
         if mapping.between == "last":
             return self.commands[np.maximum(chosen[1:] - 1, chosen[:-1])]
-        sums = np.concatenate([np.zeros((1, self.commands.shape[1])), np.cumsum(self.commands, axis=0, dtype=float)])
-        return (sums[chosen[1:]] - sums[chosen[:-1]]).astype(np.float32)
+        parts = [self.commands[first:after].sum(0, dtype=float) for first, after in pairwise(chosen)]
+        return np.array(parts, np.float32).reshape(-1, self.commands.shape[1])
 
 
 def nearest_rows(times: np.ndarray, fps: float) -> np.ndarray:
