@@ -15,11 +15,13 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 
 import tiny_droid
 from tiny_lerobot import CAMERA, STATE, recording, truncate, write_lerobot, write_lerobot_v2
+from tiny_videos import write_videos
 
 from vjepa.cli.main import main
 from vjepa.config import SourceConfig, read_config
 from vjepa.data.inspection import inspect, proposal
 from vjepa.data.sources import open_source
+from vjepa.data.video_folder import VIDEO_ALONE
 from vjepa.errors import DataError
 
 
@@ -86,6 +88,30 @@ def test_the_proposal_opens_the_data_set(kind: str, tmp_path: Path) -> None:
     assert states[:, :6] == pytest.approx(recording(0).states[:, :6], abs=1e-6)
 
 
+def test_joints_are_proposed_as_they_are_without_those_that_never_change(tmp_path: Path) -> None:
+    made = [recording(seed) for seed in range(2)]
+    joints = np.random.default_rng(0).normal(size=(16, 14))
+    joints[:, [2, 9]] = 0.5
+    for episode in made:
+        episode.columns = {"observation.state": joints}
+    features = {CAMERA: {"dtype": "video"}, STATE: {"dtype": "float32", "shape": [14]}}
+    raw = write_lerobot_v2(tmp_path / "raw", made, features=features)
+    config = read_config(SourceConfig, yaml.safe_load(proposal(inspect(raw))), "source")
+    assert config.state is None and config.columns[0].at == [0, 1, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13]
+    source = open_source(raw, config, 10.0)
+    assert source.read(source.episodes[0], 10.0).states.shape == (16, 12)
+
+
+def test_videos_alone_are_described_and_proposed(tmp_path: Path) -> None:
+    raw = write_videos(tmp_path / "raw", [recording(seed) for seed in range(3)], fps=8.0)
+    (raw / "films/01.mp4").write_bytes(b"no video")
+    found = inspect(raw)
+    assert (found.format, found.episodes, found.opened, found.fps) == ("video", 3, 2, 8.0)
+    assert found.frames == 32 and found.strip is not None
+    assert [places for places in found.findings.values()] == [["films/01.mp4"]]
+    assert read_config(SourceConfig, yaml.safe_load(proposal(found)), "source") == VIDEO_ALONE
+
+
 def test_the_command_prints_what_it_found_and_writes_both_files(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,7 +143,9 @@ def test_a_column_that_the_files_lack_spoils_none_of_the_others(tmp_path: Path) 
 
 
 def test_a_folder_that_is_no_data_set_is_one_clear_line(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"holds no meta/info\.json \(LeRobot\) and no trajectory\.h5"):
+    with pytest.raises(
+        DataError, match=r"holds no meta/info\.json \(LeRobot\), no trajectory\.h5 \(DROID\) and no video"
+    ):
         inspect(tmp_path)
     (tmp_path / "meta").mkdir()
     (tmp_path / "meta/info.json").write_text(json.dumps({"codebase_version": "v9"}))

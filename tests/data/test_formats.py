@@ -12,13 +12,14 @@ import tiny_videos
 from tiny_lerobot import recording
 
 from vjepa.data.sources import FORMATS, open_source
+from vjepa.data.video_folder import VIDEO_ALONE
 
 WRITERS = {
     "lerobot v2.0": (lambda path, made: tiny_lerobot.write_lerobot_v2(path, made, "v2.0"), tiny_lerobot.SOURCE),
     "lerobot v2.1": (lambda path, made: tiny_lerobot.write_lerobot_v2(path, made, "v2.1"), tiny_lerobot.SOURCE),
     "lerobot v3.0": (tiny_lerobot.write_lerobot, tiny_lerobot.SOURCE),
     "droid": (tiny_droid.write_droid, tiny_droid.SOURCE),
-    "video": (tiny_videos.write_videos, tiny_videos.SOURCE),  # the same but for the states
+    "video": (tiny_videos.write_videos, VIDEO_ALONE),  # the same but for the states
 }
 
 

@@ -9,20 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tiny_lerobot import CONFIG, POSE, recording, truncate
-from tiny_videos import SOURCE, write_videos
+from tiny_videos import write_videos
 
 from vjepa.data.curation import curate
 from vjepa.data.layout import read_layout
 from vjepa.data.shards import load_episodes, read_manifest
 from vjepa.data.sources import open_source
 from vjepa.data.video import encode_mp4
+from vjepa.data.video_folder import VIDEO_ALONE
 from vjepa.errors import DataError
 
 
 def test_curation_makes_shards_without_states(tmp_path: Path) -> None:
     write_videos(tmp_path / "raw", [recording(seed) for seed in range(8)])
     (tmp_path / "shards").mkdir()
-    counts = curate(tmp_path / "raw", tmp_path / "shards", SOURCE, CONFIG)
+    counts = curate(tmp_path / "raw", tmp_path / "shards", VIDEO_ALONE, CONFIG)
     assert counts["episodes_kept"] == 8
     layout, manifest = read_layout(tmp_path / "shards"), read_manifest(tmp_path / "shards")
     assert layout.state_names == layout.action_names == () and not layout.pose
@@ -43,7 +44,7 @@ def test_a_bad_file_is_left_out_with_its_reason_and_the_others_are_used(tmp_path
     with open(raw / "videos.csv", "a") as listed:
         listed.write(f"../outside.mp4,x\n{outside},x\nfilms/link.mp4,x\nfilms/missing.mp4,x\n")
     (tmp_path / "shards").mkdir()
-    counts = curate(raw, tmp_path / "shards", SOURCE, CONFIG)
+    counts = curate(raw, tmp_path / "shards", VIDEO_ALONE, CONFIG)
     assert counts["episodes_kept"] == 2 and counts["quarantined"]["unreadable"] == 6
     reasons = {item["episode"]: item for item in json.loads((tmp_path / "shards/quarantine.json").read_text())}
     assert reasons[1]["file"] == "films/01.mp4" and "can't be" in reasons[1]["reason"]
@@ -56,7 +57,7 @@ def test_a_bad_file_is_left_out_with_its_reason_and_the_others_are_used(tmp_path
 def test_a_long_video_becomes_several_episodes_of_one_split(tmp_path: Path) -> None:
     made = [recording(seed, length=100, size=16) for seed in range(3)]
     raw = write_videos(tmp_path / "raw", made, fps=4.0)
-    source = open_source(raw, SOURCE, 2.0)
+    source = open_source(raw, VIDEO_ALONE, 2.0)
     assert len(source.episodes) == 9  # 25 s in parts of at most 10 s
     parts = [source.read(entry, 2.0) for entry in source.episodes]
     assert [part.index for part in parts] == list(range(9))
@@ -69,7 +70,7 @@ def test_a_long_video_becomes_several_episodes_of_one_split(tmp_path: Path) -> N
 def test_a_rate_that_the_video_does_not_have_is_no_silent_repetition(tmp_path: Path) -> None:
     raw = write_videos(tmp_path / "raw", [recording(0)], fps=4.0)
     with pytest.raises(DataError, match=r"time stamps off: 4 frames a second, 8 are wanted"):
-        source = open_source(raw, SOURCE, 8.0)
+        source = open_source(raw, VIDEO_ALONE, 8.0)
         source.read(source.episodes[0], 8.0)
 
 
@@ -77,7 +78,7 @@ def test_without_a_list_every_video_of_the_folder_is_taken(tmp_path: Path) -> No
     for name in ("b/öl 1.mp4", "a.MP4", "notes.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(encode_mp4(recording(0).frames, 8.0))
-    source = open_source(tmp_path, SOURCE, 4.0)
+    source = open_source(tmp_path, VIDEO_ALONE, 4.0)
     assert [entry.file.name for entry in source.episodes] == ["a.MP4", "öl 1.mp4"]
     assert source.read(source.episodes[1], 4.0).task == ""
 
@@ -85,12 +86,12 @@ def test_without_a_list_every_video_of_the_folder_is_taken(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("listed", "source", "complaint"),
     [
-        ("file\nx.mp4\n", SOURCE, r"has the columns file; it needs path"),
-        ("path,label\nx.mp4,1\n", SOURCE, r"has the columns path, label; it needs path"),
-        ("", SOURCE, r"videos\.csv can't be read"),
-        ("path\n", SOURCE, r"is missing or holds no video"),
-        ("path\nx.mp4\n", replace(SOURCE, camera="front"), r"set source\.camera and state to null"),
-        ("path\nx.mp4\n", replace(SOURCE, state=POSE), r"set source\.camera and state to null"),
+        ("file\nx.mp4\n", VIDEO_ALONE, r"has the columns file; it needs path"),
+        ("path,label\nx.mp4,1\n", VIDEO_ALONE, r"has the columns path, label; it needs path"),
+        ("", VIDEO_ALONE, r"videos\.csv can't be read"),
+        ("path\n", VIDEO_ALONE, r"is missing or holds no video"),
+        ("path\nx.mp4\n", replace(VIDEO_ALONE, camera="front"), r"set source\.camera and state to null"),
+        ("path\nx.mp4\n", replace(VIDEO_ALONE, state=POSE), r"set source\.camera and state to null"),
     ],
 )
 def test_what_can_not_be_used_is_named(listed: str, source: object, complaint: str, tmp_path: Path) -> None:

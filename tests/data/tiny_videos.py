@@ -6,10 +6,7 @@ from pathlib import Path
 
 from tiny_lerobot import Recording
 
-from vjepa.config import SourceConfig
 from vjepa.data.video import encode_mp4
-
-SOURCE = SourceConfig("video", None, None, [], None)
 
 
 def write_videos(path: Path, recordings: list[Recording], fps: float = 8.0) -> Path:

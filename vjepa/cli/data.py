@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from vjepa.cli.arguments import positive
-from vjepa.data.inspection import EXAMPLES, Inspection, inspect, proposal
+from vjepa.data.inspection import Inspection, inspect, proposal
 from vjepa.errors import UserError
 from vjepa.files import atomic_path
 
-TASKS = 5
+TASKS, EXAMPLES = 5, 3
 STRIP_HEIGHT = 128
 
 
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     look = actions.add_parser("inspect", help="say what a data set is and what contradicts itself in it")
     look.add_argument(
-        "path", type=Path, help="a LeRobot data set (v2.0, v2.1, v3.0) or a folder of DROID's raw episodes"
+        "path", type=Path, help="a LeRobot data set (v2.0, v2.1, v3.0), a folder of DROID's raw episodes or of videos"
     )
     look.add_argument("--episodes", type=positive, default=200, help="episodes that are opened, evenly spread (200)")
     look.add_argument(
@@ -77,7 +77,7 @@ def show(found: Inspection, console: Console) -> None:
         ranges = [f"{low:.3g} to {high:.3g}" for low, high in zip(column.low, column.high, strict=True)]
         listed = ", ".join(ranges[:8]) + (f", ... ({len(ranges)})" if len(ranges) > 8 else "")
         columns.add_row(column.name, str(column.width), listed, str(int((column.low == column.high).sum())))
-    console.print(cameras, columns)
+    console.print(cameras, *([columns] if found.columns else ()))
     console.print(f"{len(found.tasks)} tasks:")
     for task, count in found.tasks.most_common(TASKS):
         console.print(f"  {count:,} x {task or '(none)'}")

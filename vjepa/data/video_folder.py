@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from vjepa.config import SourceConfig
 from vjepa.data.raw import EpisodeError, RawEpisode, Rows, nearest_rows
 from vjepa.data.state_mapping import StateMapping
 from vjepa.data.video import VideoFile
@@ -22,6 +23,8 @@ from vjepa.files import require_inside, sha256_of
 
 LIST = "videos.csv"
 SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm")
+VIDEO_ALONE = SourceConfig("video", None, None, [], None)
+"""The settings that fit every such folder."""
 PART_S = 10.0
 """Longest episode, in s."""
 RATE_TOLERANCE = 1.01  # by which the wanted rate may exceed the video's: 30 of 29.97
