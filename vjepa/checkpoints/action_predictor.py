@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
-import torch
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from vjepa.checkpoints.folder import read_folder, write_folder
-from vjepa.checkpoints.matching import require_match
+from vjepa.checkpoints.matching import require_match, shapes_of
 from vjepa.checkpoints.model_config import CONFIG, OwnSettings
-from vjepa.errors import UserError
 from vjepa.files import atomic_directory
 from vjepa.nn.action_predictor import ActionPredictor
 
-FOLDER, MODEL_TYPE = "action_predictor", "vjepa2_ac_predictor"
+FOLDER = "action_predictor"
 
 
 class ActionPredictorSettings(OwnSettings):
     """What `config.json` says of an `ActionPredictor`."""
 
+    KIND: ClassVar[str] = "vjepa2_ac_predictor"
     latent_width: PositiveInt
     rows: PositiveInt
     columns: PositiveInt
@@ -34,26 +34,13 @@ class ActionPredictorSettings(OwnSettings):
 
     def build(self) -> ActionPredictor:
         """The predictor, with fresh weights; ValueError where its sizes don't go together."""
-        values = self.model_dump(exclude={"model_type"})
+        values = self.sizes()
         return ActionPredictor(grid=(values.pop("rows"), values.pop("columns")), **values)
 
 
 def save_action_predictor(path: Path, predictor: ActionPredictor) -> None:
     """Write a folder that `load_action_predictor` opens."""
-    settings = ActionPredictorSettings(
-        model_type=MODEL_TYPE,
-        latent_width=predictor.latent_width,
-        rows=predictor.grid[0],
-        columns=predictor.grid[1],
-        actions=predictor.actions,
-        states=predictor.states,
-        width=predictor.width,
-        depth=predictor.depth,
-        heads=predictor.heads,
-        mlp_ratio=predictor.mlp_ratio,
-        shortcuts=predictor.shortcuts,
-        extrinsics=predictor.extrinsics,
-    )
+    settings = ActionPredictorSettings.of(predictor, rows=predictor.grid[0], columns=predictor.grid[1])
     with atomic_directory(path) as folder:
         write_folder(folder, settings.model_dump(), dict(predictor.state_dict()))
 
@@ -65,14 +52,8 @@ def load_action_predictor(path: Path) -> ActionPredictor:
         UserError: a file is missing or damaged, or its tensors don't fit its settings; all differences are named.
     """
     config, tensors = read_folder(path)
-    if (kind := config.get("model_type")) != MODEL_TYPE:
-        raise UserError(f"{path} holds a model of type {kind!r}, not {MODEL_TYPE!r}")
     settings = ActionPredictorSettings.read(config, path)
-    try:
-        with torch.device("meta"):  # shapes alone: a size that the file does not have takes no memory
-            wanted = settings.build().state_dict()
-    except (ValueError, RuntimeError) as error:
-        raise UserError(f"{path / CONFIG} describes no predictor of V-JEPA 2-AC: {error}") from error
+    wanted = shapes_of(lambda: settings.build().state_dict(), path / CONFIG, "predictor of V-JEPA 2-AC")
     found = require_match(tensors, wanted, f"{path} does not fit its {CONFIG}")
     predictor = settings.build()
     predictor.load_state_dict(found)

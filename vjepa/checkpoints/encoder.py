@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from vjepa.checkpoints.folder import MAX_SHARD_BYTES, read_folder, write_folder
-from vjepa.checkpoints.matching import ignored, require_match
+from vjepa.checkpoints.matching import ignored, require_match, shapes_of
 from vjepa.checkpoints.model_config import (
     CONFIG,
     PROCESSOR,
@@ -28,7 +28,6 @@ from vjepa.checkpoints.model_config import (
 )
 from vjepa.checkpoints.names import ENCODER_RULES, PREDICTOR, PREDICTOR_RULES, Rules, from_theirs, to_theirs
 from vjepa.config import EncoderConfig
-from vjepa.errors import UserError
 from vjepa.files import atomic_directory, write_json
 from vjepa.nn.encoder import VisionTransformer
 from vjepa.nn.predictor import Predictor
@@ -95,13 +94,12 @@ def pretrained_from(
     builds: list[tuple[EncoderSettings | PredictorSettings, Rules]] = [(settings, ENCODER_RULES)]
     if any(name.startswith(PREDICTOR) and not ignored(name, ignore) for name in tensors):
         builds.append((PredictorSettings.read(config, path), PREDICTOR_RULES))
-    wanted: dict[str, Tensor] = {}
-    try:
-        with torch.device("meta"):  # shapes alone: a size that the file does not have takes no memory
-            for part, rules in builds:
-                wanted |= to_theirs(part.build().state_dict(), rules)
-    except (ValueError, RuntimeError) as error:  # the latter where a size overflows
-        raise UserError(f"{path / CONFIG} describes no V-JEPA 2: {error}") from error
+
+    def fresh() -> dict[str, Tensor]:
+        parts = [to_theirs(part.build().state_dict(), rules) for part, rules in builds]
+        return {name: tensor for part in parts for name, tensor in part.items()}
+
+    wanted = shapes_of(fresh, path / CONFIG, "V-JEPA 2")
     found = require_match(tensors, wanted, f"{path} does not fit its {CONFIG}", ignore)
     encoder, predictor = [*(give(part.build(), found, rules) for part, rules in builds), None][:2]
     return PretrainedEncoder(freeze(encoder), predictor, settings.frames_per_clip)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -44,6 +45,24 @@ def require_match(
     if wrong:
         raise UserError(f"{where}: {'; '.join(wrong)}")
     return {name: found[name] for name in wanted}
+
+
+def shapes_of(build: Callable[[], Mapping[str, Tensor]], config: Path, kind: str) -> Mapping[str, Tensor]:
+    """The tensors that `build` makes, as shapes alone: a size that a file only states takes no memory.
+
+    Args:
+        build: gives a network's tensors.
+        config: the file that states its sizes, for the message.
+        kind: what it should describe.
+
+    Raises:
+        UserError: the sizes don't go together, or overflow.
+    """
+    try:
+        with torch.device("meta"):
+            return build()
+    except (ValueError, RuntimeError) as error:  # the latter where a size overflows
+        raise UserError(f"{config} describes no {kind}: {error}") from error
 
 
 def ignored(name: str, patterns: Sequence[str]) -> bool:

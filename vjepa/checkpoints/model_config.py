@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
+from torch import nn
 
 from vjepa.errors import UserError
 from vjepa.nn.blocks import LAYER_NORM_EPS
@@ -58,7 +59,25 @@ class OwnSettings(Settings):
     """The whole of a file of a format that is this project's own: another key is an error."""
 
     model_config = ConfigDict(extra="forbid")
+    KIND: ClassVar[str]
     model_type: str
+
+    @classmethod
+    def of(cls, network: nn.Module, **others: Any) -> Self:
+        """Those of a network: its attributes of the same names, but for what is given."""
+        names = cls.model_fields.keys() - others.keys() - {"model_type"}
+        return cls(model_type=cls.KIND, **{name: getattr(network, name) for name in names}, **others)
+
+    @classmethod
+    def read(cls, config: Mapping[str, Any], folder: Path) -> Self:
+        """As `Settings.read`; a model of another type is a `UserError`, too."""
+        if (kind := config.get("model_type")) != cls.KIND:
+            raise UserError(f"{folder} holds a model of type {kind!r}, not {cls.KIND!r}")
+        return super().read(config, folder)
+
+    def sizes(self) -> dict[str, Any]:
+        """All of it but the type."""
+        return self.model_dump(exclude={"model_type"})
 
 
 class EncoderSettings(Settings):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -10,14 +11,13 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from vjepa.checkpoints.folder import read_folder, write_folder
-from vjepa.checkpoints.matching import require_match
+from vjepa.checkpoints.matching import require_match, shapes_of
 from vjepa.checkpoints.model_config import CONFIG, OwnSettings
-from vjepa.errors import UserError
 from vjepa.files import atomic_directory
 from vjepa.nn.action_predictor import ActionPredictor
 from vjepa.nn.encoder import VisionTransformer, encode_frames, pool_tokens
 
-MODEL_TYPE, ENCODER = "vjepa2_ac", "encoder."
+ENCODER = "encoder."
 MIN_LATENT_SCALE = 0.05  # of layer-normalised features, whose own scale is 1: what hardly varies must not be blown up
 MIN_SCALE = 1e-2  # in the unit of a state or action; what hardly varies in the data must not be blown up to noise
 
@@ -101,6 +101,7 @@ class WorldModel(nn.Module):
 class WorldModelSettings(OwnSettings):
     """What `config.json` says of a world model; see `WorldModel`."""
 
+    KIND: ClassVar[str] = "vjepa2_ac"
     pool: PositiveInt
     actions: PositiveInt
     states: PositiveInt
@@ -112,20 +113,14 @@ class WorldModelSettings(OwnSettings):
 
 def save_world_model(path: Path, model: WorldModel) -> None:
     """Write everything but the encoder: `model.safetensors` and `config.json`."""
-    predictor = model.predictor
-    tensors = {name: t for name, t in model.state_dict().items() if not name.startswith(ENCODER)}
-    settings = WorldModelSettings(
-        model_type=MODEL_TYPE,
-        pool=model.pool,
-        actions=predictor.actions,
-        states=predictor.states,
-        width=predictor.width,
-        depth=predictor.depth,
-        heads=predictor.heads,
-        max_context=model.max_context,
-    )
+    settings = WorldModelSettings.of(model.predictor, pool=model.pool, max_context=model.max_context)
     with atomic_directory(path) as folder:
-        write_folder(folder, settings.model_dump(), tensors)
+        write_folder(folder, settings.model_dump(), own_tensors(model))
+
+
+def own_tensors(model: WorldModel) -> dict[str, Tensor]:
+    """All but those of the encoder."""
+    return {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(ENCODER)}
 
 
 def load_world_model(path: Path, encoder: VisionTransformer) -> WorldModel:
@@ -135,13 +130,9 @@ def load_world_model(path: Path, encoder: VisionTransformer) -> WorldModel:
         UserError: a file is missing or damaged, or does not fit the encoder.
     """
     config, tensors = read_folder(path)
-    if (kind := config.get("model_type")) != MODEL_TYPE:
-        raise UserError(f"{path} holds a model of type {kind!r}, not {MODEL_TYPE!r}")
-    settings = WorldModelSettings.read(config, path)
-    try:
-        model = WorldModel(encoder, **settings.model_dump(exclude={"model_type"}))
-    except (ValueError, RuntimeError) as error:
-        raise UserError(f"{path / CONFIG} describes no world model on this encoder: {error}") from error
-    own = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(ENCODER)}
-    model.load_state_dict(require_match(tensors, own, f"{path} does not fit the encoder"), strict=False)
+    sizes = WorldModelSettings.read(config, path).sizes()
+    wanted = shapes_of(lambda: own_tensors(WorldModel(encoder, **sizes)), path / CONFIG, "world model on this encoder")
+    found = require_match(tensors, wanted, f"{path} does not fit the encoder")
+    model = WorldModel(encoder, **sizes)
+    model.load_state_dict(found, strict=False)
     return model.eval()
