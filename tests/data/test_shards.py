@@ -13,7 +13,16 @@ from tiny_lerobot import recording, truncate
 from vjepa.data.episode import Episode
 from vjepa.data.layout import POSES
 from vjepa.data.poses import actions_between
-from vjepa.data.shards import COLUMNS, load_episodes, npy_array, pack_episode, read_manifest, write_shards
+from vjepa.data.shards import (
+    COLUMNS,
+    load_episodes,
+    npy_array,
+    pack_episode,
+    read_episode_members,
+    read_manifest,
+    read_members,
+    write_shards,
+)
 from vjepa.errors import DataError
 
 
@@ -52,6 +61,22 @@ def test_the_manifest_says_what_is_in_each_shard(tmp_path: Path) -> None:
     row = manifest.iloc[2]
     assert (row["frames"], row["fps"], row["duration_s"]) == (16, 8.0, 1.875)
     assert row["motion_m"] == pytest.approx(0.15)
+
+
+def test_one_episode_is_read_without_the_rest_of_its_tar(tmp_path: Path) -> None:
+    manifest = write(tmp_path)
+    all_members = dict(read_members(tmp_path, manifest))
+    for _, row in read_manifest(tmp_path).iterrows():
+        assert read_episode_members(tmp_path, row) == all_members[row["key"]]
+    file = tmp_path / "train/train-000000.tar"
+    row = manifest.iloc[2]
+    part = file.read_bytes()[row["offset"] : row["offset"] + row["bytes"]]
+    file.write_bytes(bytes(row["offset"]) + part)
+    assert read_episode_members(tmp_path, row) == all_members[row["key"]]
+    for damage in (part[:-1024], part[:100], part[:600] + b"?" + part[601:], bytes(len(part))):
+        file.write_bytes(bytes(row["offset"]) + damage)
+        with pytest.raises(DataError, match=r"train-000000\.tar.*"):
+            read_episode_members(tmp_path, row)
 
 
 def test_shards_open_with_plain_webdataset(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ import pyarrow as pa
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from vjepa.data.episode import Episode
+from vjepa.data.storage import opened, place_of, read
 from vjepa.data.video import decode_video, encode_mp4
 from vjepa.errors import DataError
 from vjepa.files import sha256_of
@@ -37,6 +38,8 @@ COLUMNS = {
     "split": pa.string(),
     "shard": pa.string(),  # relative to the shards' folder
     "shard_sha256": pa.string(),  # of the whole tar: paddings and headers too
+    "offset": pa.int64(),  # where in its tar the episode's blocks begin
+    "bytes": pa.int64(),  # how many bytes its blocks are
     "frames": pa.int64(),
     "fps": pa.float64(),
     "duration_s": pa.float64(),
@@ -54,7 +57,7 @@ class PackedEpisode:
     """An episode as it will stand in a tar.
 
     Attributes:
-        row: its manifest row; `write_shards` adds `shard` and `shard_sha256`, curation `split` and `group`.
+        row: its manifest row; `write_shards` adds where it stands, curation sets `split` and `group`.
         blocks: the tar blocks of its members, headers and paddings included.
     """
 
@@ -113,9 +116,9 @@ def write_shards(root: Path, episodes: Iterable[PackedEpisode], episodes_per_sha
         name = f"{split}/{split}-{shard:06d}.tar"
         (root / split).mkdir(parents=True, exist_ok=True)
         with open(root / name, "wb" if place == 0 else "ab") as tar:
+            rows.append({**episode.row, "shard": name, "offset": tar.tell(), "bytes": len(episode.blocks)})
             tar.write(episode.blocks)
         counts[split] += 1
-        rows.append({**episode.row, "shard": name})
     hashes = {}
     for name in sorted({row["shard"] for row in rows}):
         with open(root / name, "ab") as tar:
@@ -154,29 +157,44 @@ def read_members(shards: Path, manifest: pd.DataFrame) -> Iterator[tuple[str, di
             names the shard, the key and the reason.
     """
     for name, rows in manifest.groupby("shard", sort=True):
-        path = shards / str(name)
-        expected = dict(zip(rows["key"], rows["content_sha256"], strict=True))
-        found = set()
-        try:
-            # webdataset's own stages, on a stream of ours: its openers run shells for some names and leave files open.
-            with open(path, "rb") as stream:
-                for sample in group_by_keys(tar_file_expander([{"url": str(path), "stream": stream}])):
-                    key = sample["__key__"]
-                    if key not in expected:
-                        continue
-                    members = {part: data for part, data in sample.items() if not part.startswith("__")}
-                    if content_hash(members) != expected[key]:
-                        raise DataError(f"{path}: {key} is damaged: its bytes do not have the manifest's SHA-256")
-                    found.add(key)
-                    yield key, members
-        except OSError as error:
-            raise DataError(f"{path} can't be read: {error.strerror or error}") from error
-        except (tarfile.TarError, ValueError) as error:
-            reason = str(error.args[0]).split(" @ ")[0]  # webdataset appends the stream
-            raise DataError(f"{path} is damaged: {reason}") from error
-        for key in expected:
-            if key not in found:
-                raise DataError(f"{path}: {key} is missing or its place in the tar is damaged")
+        place = place_of(shards, str(name))
+        with opened(place) as stream:
+            yield from checked_samples(place, stream, dict(zip(rows["key"], rows["content_sha256"], strict=True)))
+
+
+def read_episode_members(shards: Path, row: Mapping[str, Any] | pd.Series) -> dict[str, bytes]:
+    """The members of the one episode of a manifest's row, checked; nothing else of its tar is read.
+
+    Raises:
+        DataError: as for `read_members`.
+    """
+    place = place_of(shards, row["shard"])
+    blocks = io.BytesIO(read(place, int(row["offset"]), int(row["bytes"])))
+    return dict(checked_samples(place, blocks, {row["key"]: row["content_sha256"]}))[row["key"]]
+
+
+def checked_samples(
+    place: str, stream: BinaryIO, expected: Mapping[str, str]
+) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """The samples of a tar, or of a part of it, that are `expected`: SHA-256 by key; `place` names it in messages."""
+    found = set()
+    try:
+        # webdataset's own stages, on a stream of ours: its openers run shells for some names and leave files open.
+        for sample in group_by_keys(tar_file_expander([{"url": place, "stream": stream}])):
+            key = sample["__key__"]
+            if key not in expected:
+                continue
+            members = {part: data for part, data in sample.items() if not part.startswith("__")}
+            if content_hash(members) != expected[key]:
+                raise DataError(f"{place}: {key} is damaged: its bytes do not have the manifest's SHA-256")
+            found.add(key)
+            yield key, members
+    except (tarfile.TarError, ValueError) as error:
+        reason = str(error.args[0]).split(" @ ")[0]  # webdataset appends the stream
+        raise DataError(f"{place} is damaged: {reason}") from error
+    for key in expected:
+        if key not in found:
+            raise DataError(f"{place}: {key} is missing or its place in the tar is damaged")
 
 
 def load_episodes(shards: Path, split: str) -> list[Episode]:
