@@ -55,6 +55,13 @@ def test_frames_are_chosen_by_the_nearest_time_stamp(tmp_path: Path, keyframe_ev
             assert (frames == everything[nearest]).all()
 
 
+def test_long_videos_can_be_entered_at_every_sixteenth_frame() -> None:
+    times = np.array([35.0, 36.0]) / 10
+    with VideoFile(encode_mp4(recording(0, length=50).frames, 10.0)) as video:
+        entered = [time for _, time in video.frames_from(times[0])]
+    assert entered == pytest.approx(np.arange(32, 50) / 10)
+
+
 def test_a_truncated_video_is_an_error_that_names_the_file(tmp_path: Path) -> None:
     file = tmp_path / "cut.mp4"
     file.write_bytes(encode_mp4(recording(0).frames, 8.0))

@@ -10,7 +10,7 @@ from types import TracebackType
 
 import av
 import numpy as np
-from av.video.frame import VideoFrame
+from av.video.frame import PictureType, VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from vjepa.errors import DataError
@@ -18,13 +18,17 @@ from vjepa.errors import DataError
 QUALITY = 12
 """x264's constant rate factor: 0 is lossless, 18 is hardly seen, 23 is x264's own choice."""
 
+KEYFRAME_EVERY = 16
+"""Frames from one key frame, where a reader can start, to the next. Beside 250, a clip of 15 out of 300 frames is read in a
+fifth of the time for 7 % more bytes in footage with a camera's noise, in half of it for twice the bytes without noise."""
+
 # FFmpeg's fast conversions darken an image by 1 of 255 and smear colour (mean error 3.0 at 128 px; 0.4 with these).
 CONVERSION = (
     Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INP | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
 )
 
 
-def encode_mp4(frames: np.ndarray, fps: float, crf: int = QUALITY, keyframe_every: int = 250) -> bytes:
+def encode_mp4(frames: np.ndarray, fps: float, crf: int = QUALITY, keyframe_every: int = KEYFRAME_EVERY) -> bytes:
     """Encode RGB frames as H.264 in MP4; the same frames give the same bytes.
 
     Args:
@@ -41,22 +45,17 @@ def encode_mp4(frames: np.ndarray, fps: float, crf: int = QUALITY, keyframe_ever
     target = io.BytesIO()
     # For equal bytes: one thread, no clock or version string in the file, and no macroblock tree, whose AVX-512 code
     # gives varying bytes for frames as small as 32 pixels. No B-frames, so that time starts at 0.
-    options = {
-        "crf": str(crf),
-        "preset": "veryfast",
-        "bf": "0",
-        "g": str(keyframe_every),
-        "mbtree": "0",
-        "threads": "1",
-    }
+    options = {"crf": str(crf), "preset": "veryfast", "bf": "0", "mbtree": "0", "threads": "1"}
     with av.open(target, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream("libx264", rate=rate, options=options)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
         reformatter = VideoReformatter()
-        for image in frames:
+        for number, image in enumerate(frames):
             frame = VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
             converted = reformatter.reformat(frame, format="yuv420p", interpolation=CONVERSION, threads=1)
+            if number and number % keyframe_every == 0:  # x264's option for it would change the bytes of every video
+                converted.pict_type = PictureType.I
             container.mux(stream.encode(converted))
         container.mux(stream.encode(None))
     return target.getvalue()
