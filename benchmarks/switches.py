@@ -18,6 +18,7 @@ from pathlib import Path
 from stages.runner import PARAMS, read_params
 from vjepa.checkpoints.encoder import freeze, untrained_encoder
 from vjepa.config import EncoderConfig, PretrainConfig
+from vjepa.data.clips import LoadedEpisodes
 from vjepa.data.shards import load_episodes
 from vjepa.errors import UserError
 from vjepa.nn.sizes import supervised_levels
@@ -95,7 +96,7 @@ def main() -> None:
     for name, (encoder, pretrain) in arms(params["encoder"], params["pretrain"]).items():
         print(f"{name} ...", file=sys.stderr)
         with tempfile.TemporaryDirectory() as folder:
-            training = Pretraining(train, encoder, pretrain, seed, Path(folder), "benchmark")
+            training = Pretraining(LoadedEpisodes(train), encoder, pretrain, seed, Path(folder), "benchmark")
             training.train()
         _, metrics = probe_encoder(freeze(training.target_encoder), data, probe, seed, name)
         found[name] = metrics

@@ -13,7 +13,7 @@ import pandas as pd
 from stages.runner import main
 from vjepa.checkpoints.encoder import save_encoder
 from vjepa.config import EncoderConfig, PretrainConfig
-from vjepa.data.shards import load_episodes
+from vjepa.data.store import EpisodeStore
 from vjepa.files import sha256_of, write_json
 from vjepa.pretraining.pretrain import Pretraining
 
@@ -23,7 +23,7 @@ END = 0.1  # share of the steps over which the metrics are averaged: one batch, 
 
 def run(encoder: EncoderConfig, pretrain: PretrainConfig, seed: int) -> None:
     """Train, keep the target encoder, and report where the loss and the features ended."""
-    episodes = load_episodes(SHARDS, "train")
+    episodes = EpisodeStore(SHARDS, "train", pretrain.kept_mb * 2**20)
     data = sha256_of(SHARDS / "manifest.parquet")
     training = Pretraining(episodes, encoder, pretrain, seed, Path("runs/pretrain"), data)
     training.train()

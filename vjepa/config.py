@@ -54,6 +54,11 @@ def require_counts(config: Any, *names: str) -> None:
         require(getattr(config, name) >= 1, f"{name} must be 1 or more, not {getattr(config, name)}")
 
 
+def require_range(values: list[float], name: str) -> None:
+    """Refuse what is not the lowest and the highest of a range above 0."""
+    require(len(values) == 2 and 0 < values[0] <= values[1], f"{name} needs two numbers above 0, the lower first")
+
+
 def require_heads(width: int, heads: int, names: str, of: str) -> None:
     """Refuse widths that can't be shared among the heads: 3D RoPE needs six channels in each, an even number."""
     fits = width % heads == 0 and width // heads >= 6 and width // heads % 2 == 0
@@ -308,8 +313,7 @@ class MaskConfig:
     def __post_init__(self) -> None:
         require(self.blocks >= 1, "masks: blocks must be 1 or more")
         require(0 < self.spatial_scale < 1, f"masks: spatial_scale must be between 0 and 1, not {self.spatial_scale}")
-        ratio = self.aspect_ratio
-        require(len(ratio) == 2 and 0 < ratio[0] <= ratio[1], "masks: aspect_ratio needs two numbers, the lower first")
+        require_range(self.aspect_ratio, "masks: aspect_ratio")
 
 
 @dataclass
@@ -323,6 +327,16 @@ class PretrainConfig:
     # The context encoder is shown clips in other light, at a share of their contrast from this to 1, the target encoder
     # in plain light; 1: both in plain light.
     dimmest: float
+    # Random resized crops, the same in all frames of a clip: lowest and highest area as a share of the frame's, lowest
+    # and highest width / height. The paper: [0.3, 1.0] and [0.75, 1.35]; [1.0, 1.0] twice: whole frames.
+    crop_scale: list[float]
+    crop_aspect: list[float]
+    flip: bool  # whether half of the clips are mirrored, as in the paper; not where left and right matter: robots
+    # 0: clips of any episodes by chance. Else every episode once an epoch, from so many shards at a time: few reads at
+    # many places, for data that fit neither in memory nor in the system's cache of files.
+    shard_window: int
+    workers: int  # processes that read and decode clips ahead; 0: training itself does
+    kept_mb: int  # MB of decoded frames that each process that decodes keeps; other episodes are decoded when drawn
     batch_size: int
     steps: int
     warmup: int  # steps of linear warmup
@@ -344,6 +358,11 @@ class PretrainConfig:
         require_schedule(self.steps, self.warmup, self.cooldown)
         require_counts(self, "frames", "stride", "batch_size", "log_every", "checkpoint_every")
         require(0 < self.dimmest <= 1, f"dimmest must be above 0 and 1 at most, not {self.dimmest}")
+        for name in ("crop_scale", "crop_aspect"):
+            require_range(getattr(self, name), name)
+        require(self.crop_scale[1] <= 1, f"crop_scale must be 1 at most, not {self.crop_scale[1]}")
+        for name in ("shard_window", "workers", "kept_mb"):
+            require(getattr(self, name) >= 0, f"{name} must be 0 or more, not {getattr(self, name)}")
         require(len(self.ema) == 2 and all(0 <= m <= 1 for m in self.ema), "ema needs two numbers from 0 to 1")
         require(len(self.masks) > 0, "masks is empty: nothing would be predicted")
         require_counts(self, "predictor_width", "predictor_depth", "predictor_heads")

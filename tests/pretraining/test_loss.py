@@ -2,6 +2,7 @@
 
 import copy
 import math
+import multiprocessing
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ import torch
 
 from tests.training.killed import train_until_killed
 from vjepa.config import EncoderConfig, MaskConfig, PretrainConfig
+from vjepa.data.clips import LoadedEpisodes
 from vjepa.data.episode import Episode
+from vjepa.errors import UserError
 from vjepa.nn.encoder import VisionTransformer
 from vjepa.nn.predictor import Predictor
 from vjepa.nn.rope import grid_positions, rope_tables
@@ -114,7 +117,7 @@ def training(tmp_path):
     return make_training(tmp_path)
 
 
-def make_training(folder, switches=V_JEPA_2):
+def make_training(folder, switches=V_JEPA_2, workers=0, steps=6):
     rng = np.random.default_rng(0)
     episodes = [
         Episode(
@@ -128,12 +131,14 @@ def make_training(folder, switches=V_JEPA_2):
         for i in range(4)
     ]
     config = PretrainConfig(
-        frames=4, stride=2, still_share=0.5, dimmest=1.0, batch_size=4, steps=6, warmup=1, cooldown=2,
+        frames=4, stride=2, still_share=0.5, dimmest=1.0, crop_scale=[0.3, 1.0],
+        crop_aspect=[0.75, 1.35], flip=True, shard_window=1, workers=workers, kept_mb=0,
+        batch_size=4, steps=steps, warmup=1, cooldown=2,
         learning_rate=1e-2, final_learning_rate=1e-4, weight_decay=0.04, ema=[0.8, 0.9], predictor_width=16,
         predictor_depth=1, predictor_heads=2, masks=[MaskConfig(2, 0.3, [0.75, 1.5])], context_weight=0.5,
         context_head=switches["image_patches"], log_every=1, checkpoint_every=3,
     )  # fmt: skip
-    return Pretraining(episodes, EncoderConfig(**SHAPE, **switches), config, 0, folder, "data")
+    return Pretraining(LoadedEpisodes(episodes), EncoderConfig(**SHAPE, **switches), config, 0, folder, "data")
 
 
 def test_the_target_encoder_is_the_moving_average_of_the_context_encoder(training):
@@ -155,9 +160,33 @@ def test_a_killed_pretraining_ends_with_the_networks_of_a_straight_one(switches,
     for parameter in resumed.target_encoder.parameters():  # what a resumed run must not keep
         parameter.data.zero_()
     resumed.train()
+    assert_same_networks(resumed, straight)
+
+
+def assert_same_networks(first, second):
     for name in ("context_encoder", "target_encoder", "predictor"):
-        mine, theirs = getattr(resumed, name).state_dict(), getattr(straight, name).state_dict()
+        mine, theirs = getattr(first, name).state_dict(), getattr(second, name).state_dict()
         assert [key for key in mine if not torch.equal(mine[key], theirs[key])] == [], name
+
+
+def test_a_killed_data_worker_ends_pretraining_which_then_goes_on_as_if_nothing_had_been(tmp_path):
+    straight, broken, resumed = (make_training(tmp_path / str(n), workers=n, steps=12) for n in (0, 1, 1))
+    straight.train()
+    take_step, torch_state = broken.take_step, torch.random.get_rng_state()
+
+    def kill_at_four(step):  # what had been read ahead is still used
+        if step == 4:
+            multiprocessing.active_children()[0].kill()
+        return take_step(step)
+
+    broken.take_step = kill_at_four
+    advice = r"a worker process was killed .*: set pretrain\.workers or pretrain\.kept_mb lower"
+    with pytest.raises(UserError, match=advice):
+        broken.train()
+    assert broken.run.checkpoint.exists()
+    assert torch.equal(torch.random.get_rng_state(), torch_state), "the loader draws from a generator of its own"
+    resumed.train()
+    assert_same_networks(resumed, straight)
 
 
 def test_with_modalities_still_steps_are_images(tmp_path):

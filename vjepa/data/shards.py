@@ -149,6 +149,19 @@ def read_manifest(shards: Path) -> pd.DataFrame:
     return manifest
 
 
+def read_split(shards: Path, split: str) -> pd.DataFrame:
+    """The rows of a split in the manifest of a shards folder, in its order.
+
+    Raises:
+        DataError: as for `read_manifest`, or the split is empty.
+    """
+    manifest = read_manifest(shards)
+    manifest = manifest[manifest["split"] == split]
+    if manifest.empty:
+        raise DataError(f"{shards / MANIFEST} lists no episodes of the split {split!r}")
+    return manifest
+
+
 def read_members(shards: Path, manifest: pd.DataFrame) -> Iterator[tuple[str, dict[str, bytes]]]:
     """The members of every episode in `manifest` (or a selection of its rows), checked, with the episode's key.
 
@@ -203,10 +216,7 @@ def load_episodes(shards: Path, split: str) -> list[Episode]:
     Raises:
         DataError: as for `read_members`, or the split is empty.
     """
-    manifest = read_manifest(shards)
-    manifest = manifest[manifest["split"] == split]
-    if manifest.empty:
-        raise DataError(f"{shards / MANIFEST} lists no episodes of the split {split!r}")
+    manifest = read_split(shards, split)
     episodes = {key: unpack_episode(key, members) for key, members in read_members(shards, manifest)}
     return [episodes[key] for key in manifest["key"]]
 

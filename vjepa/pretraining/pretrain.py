@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ import torch
 
 from vjepa.checkpoints.encoder import build_encoder
 from vjepa.config import EncoderConfig, PretrainConfig
-from vjepa.data.clips import ClipSampler
-from vjepa.data.episode import Episode
+from vjepa.data.augment import Augmentation
+from vjepa.data.clips import ClipDraws, ClipSource, EpochDraws
 from vjepa.data.light import in_random_light
+from vjepa.data.loader import ClipLoader, ClipReader
 from vjepa.nn.encoder import VisionTransformer, normalise_pixels
 from vjepa.nn.predictor import Predictor
 from vjepa.pretraining.loss import effective_rank, feature_deviation, jepa_loss
@@ -35,7 +36,7 @@ class Pretraining:
 
     def __init__(
         self,
-        episodes: Sequence[Episode],
+        source: ClipSource,
         encoder: EncoderConfig,
         config: PretrainConfig,
         seed: int,
@@ -58,7 +59,7 @@ class Pretraining:
             context_head=config.context_head,
             modalities=encoder.image_patches,
         )
-        self.clips = ClipSampler(episodes, config.frames, config.stride, seed)
+        self.loader = clip_loader(source, config, seed)
         learning = [self.context_encoder, self.predictor]
         self.run = Run(
             folder=folder,
@@ -71,14 +72,20 @@ class Pretraining:
             schedule=WarmupStableDecay(
                 config.steps, config.warmup, config.cooldown, config.learning_rate, config.final_learning_rate
             ),
-            identity=[seed, encoder, config, data_identity],
+            # how clips are read does not change which: a run may go on with other numbers of these
+            identity=[seed, encoder, replace(config, workers=0, kept_mb=0), data_identity],
             log_every=config.log_every,
             checkpoint_every=config.checkpoint_every,
         )
 
     def train(self) -> None:
-        """Train to the end of the schedule, from the run's checkpoint if it has one."""
-        self.run.train("pretrain", self.take_step, self.after_step)
+        """Train to the end of the schedule, from the run's checkpoint if it has one.
+
+        Raises:
+            UserError: see `Run.train`; or an episode can't be read, or a process that reads was killed.
+        """
+        with self.loader.running("set pretrain.workers or pretrain.kept_mb lower"):
+            self.run.train("pretrain", self.take_step, self.after_step)
 
     def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor, list[tuple[torch.Tensor, torch.Tensor]]]:
         """A step's clips as the context and as the target encoder see them, and its masks.
@@ -87,7 +94,7 @@ class Pretraining:
         light, so that what light does to a scene is not worth keeping. All depends on the seed and the step alone.
         """
         rng = np.random.default_rng((self.seed, step, 1))
-        clips = self.clips.batch(step, self.config.batch_size).frames
+        clips = self.loader.batch(step).frames
         frames = torch.from_numpy(np.stack([in_random_light(clips, self.config.dimmest, rng), clips]))
         tubelet, grid = self.context_encoder.tubelet, self.context_encoder.grid
         steps = self.config.frames // tubelet
@@ -125,3 +132,16 @@ class Pretraining:
         """The EMA momentum of a step."""
         start, end = self.config.ema
         return linear(start, end, step, self.config.steps)
+
+
+def clip_loader(source: ClipSource, config: PretrainConfig, seed: int) -> ClipLoader:
+    """The clips of a pretraining."""
+    if config.shard_window:
+        draws: ClipDraws = EpochDraws(
+            source.lengths, source.shards, config.shard_window, config.frames, config.stride, seed
+        )
+    else:
+        draws = ClipDraws(source.lengths, config.frames, config.stride, seed)
+    (smallest, largest), (narrowest, widest) = config.crop_scale, config.crop_aspect
+    augmentation = Augmentation((smallest, largest), (narrowest, widest), config.flip)
+    return ClipLoader(ClipReader(source, draws, augmentation, config.batch_size), config.steps, config.workers)
