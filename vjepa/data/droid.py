@@ -47,9 +47,7 @@ def open_droid(path: Path, camera: str | None, mapping: StateMapping, fps: float
     """
     if camera is None or camera not in CAMERAS:
         raise DataError(f"DROID has the cameras {', '.join(CAMERAS)}, not {camera!r} (source.camera)")
-    folders = sorted(file.parent for file in path.rglob("trajectory.h5"))
-    if not folders:
-        raise DataError(f"{path} is missing or no DROID folder: there is no trajectory.h5 in it")
+    entries = entries_in(path)
     try:
         require_inside(path, path / LABELS)
         labels = json.loads((path / LABELS).read_text()) if (path / LABELS).exists() else {}
@@ -57,7 +55,19 @@ def open_droid(path: Path, camera: str | None, mapping: StateMapping, fps: float
             raise ValueError("it holds no sentences by uuid")
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path / LABELS} can't be read: {error}") from error
-    return DroidSource(path, camera, mapping, [DroidEntry(i, folder) for i, folder in enumerate(folders)], labels)
+    return DroidSource(path, camera, mapping, entries, labels)
+
+
+def entries_in(path: Path) -> list[DroidEntry]:
+    """The episodes of a folder, at any depth.
+
+    Raises:
+        DataError: there is none.
+    """
+    folders = sorted(file.parent for file in path.rglob("trajectory.h5"))
+    if not folders:
+        raise DataError(f"{path} is missing or no DROID folder: there is no trajectory.h5 in it")
+    return [DroidEntry(number, folder) for number, folder in enumerate(folders)]
 
 
 class DroidSource:

@@ -41,13 +41,13 @@ def open_dataset(path: Path) -> LeRobotDataset:
         info = read_info(file)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{file} can't be used: {type(error).__name__}: {error}") from error
-    version, fps, features = str(info["codebase_version"]), float(info["fps"]), info["features"]
+    version = info["codebase_version"]
     if version not in LAYOUTS:
         raise DataError(f"{file}: LeRobot {version} can't be read yet; known are {', '.join(LAYOUTS)}")
     episodes = LAYOUTS[version](path, info)
     if not episodes:
         raise DataError(f"{path} holds no episodes")
-    return LeRobotDataset(path, fps, features, str(info.get("robot_type") or path.name), episodes)
+    return LeRobotDataset(path, info, episodes)
 
 
 def read_info(file: Path) -> dict[str, Any]:
@@ -99,16 +99,17 @@ class LeRobotDataset:
     """An open data set: read its `episodes` one by one, best in their order, since files are kept open.
 
     Attributes:
+        info: what `meta/info.json` says; of it:
         fps: rows a second.
-        features: as in `meta/info.json`.
+        features: settings of columns and cameras, by name.
         robot: the robot's type, or the folder's name where none is given.
         episodes: the index, sorted by episode.
     """
 
-    def __init__(
-        self, path: Path, fps: float, features: dict[str, Any], robot: str, episodes: list[EpisodeEntry]
-    ) -> None:
-        self.path, self.fps, self.features, self.robot, self.episodes = path, fps, features, robot, episodes
+    def __init__(self, path: Path, info: dict[str, Any], episodes: list[EpisodeEntry]) -> None:
+        self.path, self.info, self.episodes = path, info, episodes
+        self.fps, self.features = float(info["fps"]), info["features"]
+        self.robot = str(info.get("robot_type") or path.name)
         self.data_files = sorted({entry.data_file for entry in episodes if not entry.problem})
         self._table: tuple[Path, tuple[str, ...], DataTable] | None = None
         self._video: tuple[Path, VideoFile] | None = None

@@ -17,25 +17,25 @@ from vjepa.files import require_inside
 
 def inspect_droid(path: Path, most: int) -> Inspection:
     """A folder of DROID's raw episodes."""
-    folders = sorted(file.parent for file in path.rglob("trajectory.h5"))
+    entries = droid.entries_in(path)
     found = Inspection(
         path=path,
         format="droid",
         robot="droid",
         fps=0.0,
-        episodes=len(folders),
+        episodes=len(entries),
         frames=0,
         cameras={
             name: CameraSummary(name, "60 frames a second in its header, whatever it shows") for name in droid.CAMERAS
         },
         columns={},
         tasks=Counter(),
-        opened=min(most, len(folders)),
+        opened=min(most, len(entries)),
         findings={},
         strip=None,
     )
     rows, rates = [], []
-    for folder in spread(folders, most):
+    for folder in (entry.folder for entry in spread(entries, most)):
         where = folder.relative_to(path).as_posix()
         try:
             metadata = droid.read_metadata(path, folder)
@@ -71,7 +71,7 @@ def inspect_droid(path: Path, most: int) -> Inspection:
             except DataError as error:
                 found.note(f"{name}: a video can't be used", f"{where}: {error}")
     found.fps = float(np.nanmedian(rates)) if np.isfinite(rates).any() else 0.0
-    found.frames = round(float(np.mean(rows)) * len(folders)) if rows else 0
+    found.frames = round(float(np.mean(rows)) * len(entries)) if rows else 0
     return found
 
 

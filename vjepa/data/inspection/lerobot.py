@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from vjepa.data.inspection.summary import STRIP, CameraSummary, Inspection, spread, told_apart, watch, widen
-from vjepa.data.lerobot import DataTable, LeRobotDataset, open_dataset, read_info, read_table
+from vjepa.data.lerobot import DataTable, LeRobotDataset, open_dataset, read_table
 from vjepa.data.lerobot_index import EpisodeEntry
 from vjepa.data.raw import EpisodeError
 from vjepa.data.video import VideoFile
@@ -21,7 +21,7 @@ from vjepa.errors import DataError
 def inspect_lerobot(path: Path, most: int) -> Inspection:
     """A LeRobot data set of any version that can be read."""
     dataset = open_dataset(path)
-    info = read_info(path / "meta/info.json")
+    info = dataset.info
     cameras, columns = {}, {}
     for name, feature in dataset.features.items():
         if feature.get("dtype") == "video":
