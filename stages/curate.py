@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from stages.runner import main
 from vjepa.config import CurateConfig, SourceConfig
 from vjepa.data import curation
-from vjepa.data.shards import QUARANTINE
+from vjepa.data.shards import QUARANTINE, REPAIRS
 from vjepa.errors import DataError
 from vjepa.files import atomic_directory, write_json
 
@@ -42,7 +42,7 @@ def run(source: SourceConfig, curate: CurateConfig) -> None:
     console.print(
         f"{counts['episodes_train']} episodes to train on, {counts['episodes_test']} held out, {left_out} left out"
         + (f" (see {SHARDS / QUARANTINE})" if left_out else "")
-        + (f", {counts['repaired']} repaired (see {SHARDS / curation.REPAIRS})" if counts["repaired"] else "")
+        + (f", {counts['repaired']} repaired (see {SHARDS / REPAIRS})" if counts["repaired"] else "")
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -14,6 +15,7 @@ from vjepa.gates.gate import check
 
 SHARDS = Path("data/shards")
 DOCS = Path("data/docs")
+PROFILE = Path("data/profile.json")  # what the data are like: new data are held against it (validate.reference)
 LAST_DOCS = Path("runs/validate/docs")  # of the last run, passed or not; data/docs holds good data's only
 METRICS = Path("metrics/validate.json")
 
@@ -22,13 +24,15 @@ def run(validate: ValidateConfig, curate: CurateConfig, seed: int) -> None:
     """Check the shards; their pages are left in runs/validate/docs even if they fail."""
     METRICS.unlink(missing_ok=True)  # later stages depend on this file: it must be there only where the gates passed
     with atomic_directory(LAST_DOCS) as folder:
-        verdict = check(SHARDS, validate, curate.fps, seed, folder)
+        verdict = check(SHARDS, validate, curate, seed, folder)
     verdict.require(LAST_DOCS / "index.html")
-    write_json(METRICS, verdict.counts())
     with atomic_directory(DOCS) as folder:
         shutil.copytree(LAST_DOCS, folder, dirs_exist_ok=True)
-    count = len(verdict.outcomes)
-    Console(stderr=True, soft_wrap=True).print(f"all {count} expectations hold: {DOCS / 'index.html'}")
+    write_json(PROFILE, asdict(verdict.profile))
+    write_json(METRICS, verdict.counts())
+    noted = f", {len(verdict.notes)} things are noted" if verdict.notes else ""
+    text = f"all {verdict.required} expectations hold{noted}: {DOCS / 'index.html'}"
+    Console(stderr=True, soft_wrap=True).print(text)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ Nothing heavy is imported here, so that the planner can read its settings withou
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -262,20 +262,34 @@ class CurateConfig:
 
 @dataclass
 class ValidateConfig:
-    """Limits of the data gates."""
+    """Limits of the data gates. What is only noted stops nothing."""
 
     min_episodes_train: int
     min_episodes_test: int
+    max_quarantined_share: float  # share of raw episodes that curation may leave out, for one kind of reason and in all
+    max_repaired_share: float  # share of episodes in which curation may have set something right
     sampled_episodes: int  # how many are opened and checked value by value
-    position_low: list[float]  # m, workspace of the hand: x, y, z
-    position_high: list[float]
-    max_move: float  # m, largest displacement of the hand between two frames on one axis
     time_tolerance: float  # s, how far a time step may be off 1/fps
-    max_quarantined_share: float  # share of raw episodes that curation may leave out
+    min_contrast: float  # of 255, standard deviation of a picture's pixels
+    min_picture_change: float  # of 255, mean difference of pixels between frames; less is a frozen picture
+    max_frozen_share: float  # share of an episode's steps with motion that may show a frozen picture
+    position_low: list[float]  # m, workspace of the hand: x, y, z; where states are hand poses
+    position_high: list[float]
+    max_move: float  # m, largest displacement of the hand between two frames on one axis; where states are hand poses
+    max_jump: float  # largest step of a state that is no hand pose, in units of its column's usual step
+    max_static_share: float  # share of an episode's steps without motion above which it is noted
+    max_outlier: float  # interquartile ranges from the median above which an episode's jerk or end is noted
+    reference: str | None  # data/profile.json of the data that the model in service learned from; null: no drift gate
+    max_drift: float  # Wasserstein distance from the reference, in standard deviations of the reference
+    max_unknown_task_share: float  # share of episodes with tasks that the reference has not
 
     def __post_init__(self) -> None:
         for name in ("position_low", "position_high"):
             require(len(getattr(self, name)) == 3, f"{name} needs three numbers: x, y, z")
+        for field in fields(self):
+            if field.name.endswith("_share"):
+                share = getattr(self, field.name)
+                require(0 <= share <= 1, f"{field.name} must be between 0 and 1, not {share}")
 
 
 @dataclass

@@ -146,6 +146,7 @@ def test_a_spoiled_episode_is_quarantined_with_its_reason_and_counted(
     assert {name: count for name, count in counts["quarantined"].items() if count} == {kind: 1}
     (entry,) = json.loads((tmp_path / "shards/quarantine.json").read_text())
     assert (entry["episode"], entry["file"]) == (2, file)
+    assert entry["kind"].replace(" ", "_").lower() == kind
     assert re.match(reason, entry["reason"])
     assert read_manifest(tmp_path / "shards")["episode_index"].tolist() == [0, 1, 3]
 

@@ -9,20 +9,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-import yaml
-from good_shards import FPS, LIMITS, good_episodes, pack, write
+from good_shards import CURATE, LIMITS, good_episodes, pack, write
 
 from stages import validate
-from vjepa.config import CurateConfig
 from vjepa.data.layout import POSES
 from vjepa.errors import DataError, GateError
-
-
-@pytest.fixture
-def settings(repository: Path) -> CurateConfig:
-    """Curation's settings, at the frame rate of the test's shards."""
-    curate = yaml.safe_load((repository / "conf/profile/smoke.yaml").read_text())["curate"]
-    return CurateConfig(**curate | {"fps": FPS})
 
 
 class References(HTMLParser):
@@ -38,21 +29,36 @@ class References(HTMLParser):
 
 
 def test_good_shards_leave_counts_and_pages_that_need_no_network(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: CurateConfig
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(tmp_path / "data/shards", pack(good_episodes()))
+    episodes = good_episodes()
+    for episode in episodes:
+        episode.states[:, 5] = 0.5  # which is noted and stops nothing
+        episode.actions = POSES.actions_between(episode.states)
+    write(tmp_path / "data/shards", pack(episodes))
     monkeypatch.chdir(tmp_path)
-    validate.run(LIMITS, settings, seed=0)
+    left: list[dict[Path, bytes]] = []
+    for _ in range(2):
+        validate.run(LIMITS, CURATE, seed=0)
+        files = [path for path in Path("data/docs").rglob("*") if path.is_file()]
+        left.append({path: path.read_bytes() for path in [*files, Path("data/profile.json")]})
+    assert left[0] == left[1], "equal data, equal pages"
     counts = json.loads(Path("metrics/validate.json").read_text())
     assert counts["expectations_evaluated"] == counts["expectations_passed"] > 40
     assert counts["rows"] == {
+        "raw": 10,
         "shards": 3,
         "episodes": 10,
         "counts": 1,
         "samples": 10,
+        "pictures": 60,
+        "columns": 7,
         "states": 60,
         "actions": 50,
     }
+    index = Path("data/docs/index.html").read_text()
+    assert counts["notes"] == 1 and "Noted, stops nothing" in index and "yaw (0)" in index
+    assert "fa-times text-danger" not in index
     pages = list(Path("data/docs").rglob("*.html"))
     assert len(pages) == 1 + 2 * len(counts["rows"])  # an index, and for each table its expectations and its results
     for page in pages:
@@ -63,9 +69,7 @@ def test_good_shards_leave_counts_and_pages_that_need_no_network(
     assert [link.split("/")[:2] for link in linked] == [["validations", table] for table in counts["rows"]]
 
 
-def test_bad_shards_stop_the_chain_and_leave_their_pages(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: CurateConfig
-) -> None:
+def test_bad_shards_stop_the_chain_and_leave_their_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     episodes = good_episodes()
     episodes[4].states[2:, 1] += 0.5
     episodes[4].actions = POSES.actions_between(episodes[4].states)
@@ -75,15 +79,15 @@ def test_bad_shards_stop_the_chain_and_leave_their_pages(
         file.write(b"x")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(GateError) as caught:
-        validate.run(LIMITS, settings, seed=0)
+        validate.run(LIMITS, CURATE, seed=0)
     message = str(caught.value)
     assert "\n" not in message
     for part in (
-        r"^2 of 4\d expectations failed: ",
+        r"^2 of 5\d expectations failed: ",
         r"expect_column_values_to_be_in_set\(column problem, value_set \['none'\]\) of shards in 1 of 3 rows: "
         r"data/shards/test/test-000000\.tar \(its bytes have changed since curation\)",
         r"expect_column_values_to_be_between\(column largest_move_m, min_value 0, max_value 0\.1\) of actions "
-        r"in 1 of 35 rows: toy-000004 frame 1 \(0\.[45]\d*\)",
+        r"in 1 of 35 rows: toy-000004 frame 1 \(0\.[45]\d*\)\. What to do: look at .* raise validate\.max_move",
         r"All of them: runs/validate/docs/index\.html$",
     ):
         assert re.search(part, message)
@@ -94,13 +98,11 @@ def test_bad_shards_stop_the_chain_and_leave_their_pages(
     assert "toy-000004 frame 1" in index
 
 
-def test_missing_shards_are_one_clear_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: CurateConfig
-) -> None:
+def test_missing_shards_are_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
         DataError,
         match=r"data/shards/manifest\.parquet is missing: curate the raw data first",
     ):
-        validate.run(LIMITS, settings, seed=0)
+        validate.run(LIMITS, CURATE, seed=0)
     assert not Path("data/docs").exists()

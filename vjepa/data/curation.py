@@ -23,13 +23,12 @@ from vjepa.data.duplicates import near_duplicates, perceptual_hashes
 from vjepa.data.episode import Episode
 from vjepa.data.layout import write_layout
 from vjepa.data.raw import EpisodeError, Source
-from vjepa.data.shards import QUARANTINE, PackedEpisode, pack_episode, write_shards
+from vjepa.data.shards import QUARANTINE, REPAIRS, PackedEpisode, pack_episode, write_shards
 from vjepa.data.sources import open_source
 from vjepa.errors import DataError, UserError
 from vjepa.imaging import square_resize
 from vjepa.processes import worker_pool
 
-REPAIRS = "repairs.json"
 KINDS = ("unreadable", "missing frames", "time stamps off", "NaN state", "too short", "motionless")
 """Why an episode may be left out."""
 
@@ -100,7 +99,9 @@ def curate(
         assign_splits(kept, config.duplicate_distance, config.test_share)
         packed = (PackedEpisode(episode.row, episode.blocks.read_bytes()) for episode in kept)
         manifest = write_shards(out, packed, config.episodes_per_shard)
-    quarantine = [{"episode": item.episode, "file": item.file, "reason": item.reason} for item in rejected]
+    quarantine = [
+        {"episode": item.episode, "file": item.file, "kind": item.kind, "reason": item.reason} for item in rejected
+    ]
     write_layout(out, dataset.layout)
     (out / QUARANTINE).write_text(json.dumps(quarantine, indent=2) + "\n")
     repaired = [{"episode": item.row["episode_index"], "notes": list(item.notes)} for item in kept if item.notes]

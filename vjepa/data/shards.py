@@ -27,7 +27,7 @@ from vjepa.data.video import decode_video, encode_mp4
 from vjepa.errors import DataError
 from vjepa.files import sha256_of
 
-MANIFEST, QUARANTINE = "manifest.parquet", "quarantine.json"
+MANIFEST, QUARANTINE, REPAIRS = "manifest.parquet", "quarantine.json", "repairs.json"
 SPLITS = ("train", "test")
 MEMBERS = ("video.mp4", "state.npy", "action.npy", "time.npy", "meta.json")
 

@@ -1,10 +1,11 @@
-"""What the data must be, as Great Expectations suites, one a table; and how they are evaluated."""
+"""Great Expectations as this project uses them: each with what to do when it fails, and how they are evaluated."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,17 @@ os.environ["GX_ANALYTICS_ENABLED"] = "False"  # before the import: its calls hom
 
 import great_expectations as gx
 import great_expectations.expectations as gxe
+from great_expectations.core.run_identifier import RunIdentifier
 from great_expectations.data_context.types.base import ProgressBarsConfig
 
-from vjepa.config import ValidateConfig
-from vjepa.data.episode import STATE_NAMES
-from vjepa.data.shards import SPLITS
-from vjepa.gates.tables import NO_PROBLEM, ROW_NAMES
+from vjepa.gates.tables import ROW_NAMES
 
 EXAMPLES = 5
 """Failing rows that an outcome names."""
+NOTE = "info"
+"""Severity of an expectation whose failure is told and stops nothing; all others stop the chain."""
+RUN = RunIdentifier(run_name="gates", run_time=datetime(2000, 1, 1, tzinfo=UTC))
+"""Name and time of every run in the pages: equal data give equal pages."""
 
 
 @dataclass
@@ -35,10 +38,12 @@ class Outcome:
         expectation: Great Expectations' name of it.
         column: the column it is about.
         limits: what was asked, e.g. `min_value 0, max_value 1`.
-        passed: whether it held in every row.
+        passed: whether it held in every row, or in as many as it asks for.
         rows: rows looked at.
         failing: rows in which it did not hold.
         examples: names and values of some of those.
+        remedy: what to do where it failed.
+        is_note: whether a failure stops nothing.
     """
 
     suite: str
@@ -49,67 +54,37 @@ class Outcome:
     rows: int
     failing: int
     examples: list[str]
+    remedy: str
+    is_note: bool
 
     def sentence(self) -> str:
-        """Name, column, limits and rows in one line."""
+        """Name, column, limits, rows and what to do in one line."""
         limits = f", {self.limits}" if self.limits else ""
         rows = f": {', '.join(self.examples)}" if self.examples else ""
         more = ", ..." if self.failing > len(self.examples) > 0 else ""
         what = f"{self.expectation}(column {self.column}{limits}) of {self.suite}"
-        return f"{what} in {self.failing} of {self.rows} rows{rows}{more}"
+        return f"{what} in {self.failing} of {self.rows} rows{rows}{more}. What to do: {self.remedy}"
 
 
-def build_suites(config: ValidateConfig, fps: float) -> dict[str, list[gxe.Expectation]]:
-    """The expectations on each table (see `vjepa.gates.tables`)."""
-    exact = 1e-5  # float32 arithmetic repeated on another machine
-    low, high = config.position_low, config.position_high
-    return {
-        "shards": [is_one_of("problem", [NO_PROBLEM])],
-        "episodes": [
-            *present("key", "split", "group", "task", "motion_m"),
-            gxe.ExpectColumnValuesToBeUnique(column="key"),
-            is_one_of("split", list(SPLITS)),
-            *(is_one_of(f"splits_of_{what}", [1]) for what in ("key", "group", "content_sha256")),
-            is_between("frames", 2, None),
-            is_between("fps", fps - exact, fps + exact),
-            is_between("duration_error_s", 0, config.time_tolerance),
-            gxe.ExpectColumnValuesToBeBetween(column="motion_m", min_value=0, strict_min=True),
-        ],
-        "counts": [
-            is_between("episodes_train", config.min_episodes_train, None),
-            is_between("episodes_test", config.min_episodes_test, None),
-            is_between("quarantined_share", 0, config.max_quarantined_share),
-        ],
-        "samples": [is_one_of("problem", [NO_PROBLEM]), is_one_of("length_difference", [0])],
-        "states": [
-            *present(*STATE_NAMES),
-            *(is_between(name, low[axis], high[axis]) for axis, name in enumerate(STATE_NAMES[:3])),
-            *(is_between(name, -6.2832, 6.2832) for name in STATE_NAMES[3:6]),  # rad, not degrees
-            is_between("gripper", -exact, 1 + exact),
-            is_between("contrast", 1, None),  # of 255: a picture, not one colour
-        ],
-        "actions": [
-            *present("time_step_s", "largest_move_m", "difference_from_states"),
-            is_between("time_step_s", 1 / fps - config.time_tolerance, 1 / fps + config.time_tolerance),
-            is_between("largest_move_m", 0, config.max_move),
-            is_between("difference_from_states", 0, exact),
-        ],
-    }
-
-
-def present(*columns: str) -> list[gxe.Expectation]:
+def present(columns: Sequence[str], remedy: str) -> list[gxe.Expectation]:
     """No value is missing or NaN."""
-    return [gxe.ExpectColumnValuesToNotBeNull(column=column) for column in columns]
+    return [gxe.ExpectColumnValuesToNotBeNull(column=column, notes=remedy) for column in columns]
 
 
-def is_between(column: str, low: float, high: float | None) -> gxe.Expectation:
-    """Every value is within limits, both included."""
-    return gxe.ExpectColumnValuesToBeBetween(column=column, min_value=low, max_value=high)
+def is_unique(column: str, remedy: str) -> gxe.Expectation:
+    """No value occurs twice."""
+    return gxe.ExpectColumnValuesToBeUnique(column=column, notes=remedy)
 
 
-def is_one_of(column: str, values: Sequence[Any]) -> gxe.Expectation:
-    """Every value is one of some."""
-    return gxe.ExpectColumnValuesToBeInSet(column=column, value_set=list(values))
+def is_between(column: str, low: float | None, high: float | None, remedy: str, **more: Any) -> gxe.Expectation:
+    """Every value is within limits, both included; `more` as Great Expectations names it."""
+    return gxe.ExpectColumnValuesToBeBetween(column=column, min_value=low, max_value=high, notes=remedy, **more)
+
+
+def is_one_of(column: str, values: Sequence[Any], remedy: str, failing_share: float = 0.0) -> gxe.Expectation:
+    """Every value is one of some, or all but a share of them are."""
+    mostly = round(1 - failing_share, 9)  # 1 - 0.2 is a little less than 0.8 is
+    return gxe.ExpectColumnValuesToBeInSet(column=column, value_set=list(values), mostly=mostly, notes=remedy)
 
 
 def evaluate(
@@ -118,7 +93,7 @@ def evaluate(
     """Hold every table against its suite, and write Great Expectations' Data Docs into `docs`, if that is given."""
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
-    source = context.data_sources.add_pandas("shards")
+    source = context.data_sources.add_pandas("data")
     outcomes = []
     for name, table in tables.items():
         batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("all")
@@ -131,6 +106,7 @@ def evaluate(
                 "unexpected_index_column_names": ROW_NAMES[name],
                 "partial_unexpected_count": EXAMPLES,
             },
+            run_id=RUN,
         )
         outcomes += [outcome_of(name, len(table), one) for one in result.results]
     if docs is not None:
@@ -144,7 +120,8 @@ def evaluate(
 
 def outcome_of(suite: str, rows: int, result: Any) -> Outcome:
     """An outcome from Great Expectations' own result."""
-    asked = dict(result.expectation_config.kwargs)
+    config = result.expectation_config
+    asked = dict(config.kwargs)
     asked.pop("batch_id", None)
     column = asked.pop("column")
     limits = ", ".join(f"{name} {shown(value)}" for name, value in asked.items())
@@ -155,7 +132,8 @@ def outcome_of(suite: str, rows: int, result: Any) -> Outcome:
         examples.append(" ".join(names) + ("" if column in ROW_NAMES[suite] else f" ({shown(row[column])})"))
     # An expectation that could not be evaluated (a column is missing) has no counts: it failed in every row.
     failing = 0 if result.success else found.get("unexpected_count", rows)
-    return Outcome(suite, result.expectation_config.type, column, limits, result.success, rows, failing, examples)
+    is_note = config.severity == NOTE
+    return Outcome(suite, config.type, column, limits, result.success, rows, failing, examples, config.notes, is_note)
 
 
 def shown(value: Any) -> str:

@@ -3,57 +3,93 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from vjepa.data.episode import STATE_NAMES
-from vjepa.data.poses import actions_between
-from vjepa.data.shards import QUARANTINE, npy_array, read_manifest, read_members, unpack_episode
+from vjepa.data.shards import QUARANTINE, REPAIRS, SPLITS
 from vjepa.errors import DataError
 from vjepa.files import sha256_of
 
 NO_PROBLEM = "none"
+ABOUT = {
+    "raw": "raw data",
+    "shards": "shards",
+    "episodes": "shards",
+    "counts": "shards",
+    "samples": "sampled clips",
+    "pictures": "sampled clips",
+    "columns": "sampled clips",
+    "states": "sampled clips",
+    "actions": "sampled clips",
+    "drift": "drift",
+    "tasks": "drift",
+}
+"""The tables, and what each is about."""
 ROW_NAMES = {
+    "raw": ["episode"],
     "shards": ["shard"],
     "episodes": ["key"],
     "counts": ["data"],
     "samples": ["key"],
+    "pictures": ["key", "frame"],
+    "columns": ["column"],
     "states": ["key", "frame"],
     "actions": ["key", "frame"],
+    "drift": ["quantity", "medians"],
+    "tasks": ["key"],
 }
-"""The tables, and the columns by which a row of each is named."""
+"""The columns by which a row of each table is named."""
 
 
-@dataclass
-class Sample:
-    """What one sampled episode adds to the tables."""
-
-    samples: pd.DataFrame
-    states: pd.DataFrame | None = None
-    actions: pd.DataFrame | None = None
+def column_of_kind(kind: str) -> str:
+    """The column of table `raw` for a kind of episodes that are left out, named as in `metrics/curate.json`."""
+    return kind.replace(" ", "_").lower()
 
 
-def build_tables(shards: Path, sampled: int, seed: int) -> dict[str, pd.DataFrame]:
-    """All tables of a shards folder; `sampled` episodes, drawn by `seed`, are opened and looked at value by value.
+def manifest_tables(shards: Path, manifest: pd.DataFrame, kinds: list[str]) -> dict[str, pd.DataFrame]:
+    """The tables that need no episode opened: `raw`, `shards`, `episodes` and `counts`.
 
     Raises:
-        DataError: the manifest or the quarantine list is missing or can't be read.
+        DataError: a list that curation wrote is missing or can't be read.
     """
-    manifest = read_manifest(shards)
-    files = shard_table(shards, manifest)
-    intact = set(files.loc[files["problem"] == NO_PROBLEM, "shard"])
-    readable = manifest[[str(shards / shard) in intact for shard in manifest["shard"]]].drop_duplicates("key")
-    drawn = np.random.default_rng(seed).permutation(len(readable))[:sampled]
-    opened = [sample for _, rows in readable.iloc[np.sort(drawn)].groupby("shard") for sample in open_all(shards, rows)]
-    tables = {"shards": files, "episodes": episode_table(manifest), "counts": count_table(shards, manifest)}
-    for name in ("samples", "states", "actions"):
-        parts = [getattr(sample, name) for sample in opened if getattr(sample, name) is not None]
-        if parts:
-            tables[name] = pd.concat(parts, ignore_index=True)
-    return tables
+    return {
+        "raw": raw_table(shards, manifest, kinds),
+        "shards": shard_table(shards, manifest),
+        "episodes": episode_table(manifest),
+        "counts": count_table(shards, manifest),
+    }
+
+
+def raw_table(shards: Path, manifest: pd.DataFrame, kinds: list[str]) -> pd.DataFrame:
+    """One row an episode that curation read: why it was left out, by kind, and what was set right in it."""
+    rows: list[dict[str, str]] = []
+    repaired = read_list(shards / REPAIRS, ("notes",)) if (shards / REPAIRS).exists() else []
+    repairs = {entry["episode"]: "; ".join(entry["notes"]) for entry in repaired}
+    for key, number in zip(manifest["key"], manifest["episode_index"], strict=True):
+        rows.append({"episode": key, "repaired": repairs.get(number, NO_PROBLEM)})
+    for entry in read_list(shards / QUARANTINE, ("file", "kind", "reason")):
+        name = f"episode {entry['episode']} of {entry['file']}"
+        rows.append({"episode": name, "left_out": entry["reason"], column_of_kind(entry["kind"]): entry["reason"]})
+    columns = ["episode", "left_out", *map(column_of_kind, kinds), "repaired"]
+    return pd.DataFrame([dict.fromkeys(columns, NO_PROBLEM) | row for row in rows], columns=columns)
+
+
+def read_list(path: Path, names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """One of curation's lists of episodes, each with its number and `names`.
+
+    Raises:
+        DataError: it can't be read, or an entry lacks a name.
+    """
+    try:
+        entries = json.loads(path.read_text())
+        return [{name: entry[name] for name in ("episode", *names)} for entry in entries]
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} can't be read: {error}") from error
+    except (TypeError, KeyError) as error:
+        raise DataError(f"{path} is no list of episodes with {', '.join(names)}: curate the raw data again") from error
 
 
 def shard_table(shards: Path, manifest: pd.DataFrame) -> pd.DataFrame:
@@ -79,44 +115,14 @@ def episode_table(manifest: pd.DataFrame) -> pd.DataFrame:
 
 
 def count_table(shards: Path, manifest: pd.DataFrame) -> pd.DataFrame:
-    """One row: episodes of each split, and the share of recorded episodes that curation left out."""
-    path = shards / QUARANTINE
-    try:
-        quarantined = len(json.loads(path.read_text()))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} can't be read: {error}") from error
-    counts = {f"episodes_{split}": int((manifest["split"] == split).sum()) for split in ("train", "test")}
-    share = quarantined / max(quarantined + len(manifest), 1)
-    return pd.DataFrame([{"data": str(shards), **counts, "quarantined_share": share}])
+    """One row: episodes of each split."""
+    counts = {f"episodes_{split}": int((manifest["split"] == split).sum()) for split in SPLITS}
+    return pd.DataFrame([{"data": str(shards), **counts}])
 
 
-def open_all(shards: Path, rows: pd.DataFrame) -> list[Sample]:
-    """Open the episodes `rows` of one tar; if it can't be read further, all that are left share the reason."""
-    opened: dict[str, Sample] = {}
-    frames = dict(zip(rows["key"], rows["frames"], strict=True))
-    try:
-        for key, members in read_members(shards, rows):
-            opened[key] = look_at(key, members, frames[key])
-    except DataError as error:
-        for key in set(rows["key"]) - set(opened):
-            opened[key] = Sample(pd.DataFrame([{"key": key, "problem": str(error), "length_difference": 0}]))
-    return [opened[key] for key in rows["key"]]
-
-
-def look_at(key: str, members: dict[str, bytes], frames: int) -> Sample:
-    """The rows of one episode: lengths against each other and the manifest's `frames`, every state, every step."""
-    episode = unpack_episode(key, members)
-    actions = npy_array(members["action.npy"])
-    states, numbers = episode.states, np.arange(len(episode.states))
-    lengths = [len(episode.frames), len(episode.times), len(states), len(actions) + 1, frames]
-    difference = max(lengths) - min(lengths)
-    summary = pd.DataFrame([{"key": key, "problem": NO_PROBLEM, "length_difference": difference}])
-    if difference:
-        return Sample(summary)
-    state_rows = pd.DataFrame({"key": key, "frame": numbers, **dict(zip(STATE_NAMES, states.T, strict=True))})
-    state_rows["contrast"] = episode.frames.reshape(len(numbers), -1).std(1)
-    derived = actions_between(np.nan_to_num(states))
-    action_rows = pd.DataFrame({"key": key, "frame": numbers[:-1], "time_step_s": np.diff(episode.times)})
-    action_rows["largest_move_m"] = np.abs(actions[:, :3]).max(1)
-    action_rows["difference_from_states"] = np.abs(actions - derived).max(1)
-    return Sample(summary, state_rows, action_rows)
+def draw(shards: Path, manifest: pd.DataFrame, files: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:
+    """Rows of the manifest, at most so many, of episodes in files of table `shards` that are intact."""
+    intact = set(files.loc[files["problem"] == NO_PROBLEM, "shard"])
+    readable = manifest[[str(shards / shard) in intact for shard in manifest["shard"]]].drop_duplicates("key")
+    drawn = np.random.default_rng(seed).permutation(len(readable))[:most]
+    return readable.iloc[np.sort(drawn)]
