@@ -34,7 +34,7 @@ def run(
     plan: PlanConfig,
 ) -> None:
     """Read what the other stages left behind and write the folder `report`."""
-    inputs = read_inputs(Path("metrics"), Path("plots"), Path("data/shards"))
+    inputs = read_inputs(Path("metrics"), Path("plots"), Path("data/shards"), Path("data/docs"))
     settings = Settings(seed, curate, encoder, pretrain, posttrain, align, plan)
     clip = example_clip(inputs.episodes, pretrain)
     masks = mask_pictures(encoder, pretrain, seed) if clip is not None else []

@@ -198,6 +198,9 @@ class MadeUpRun:
             key=np.array("made-000003"),
         )
         self.write_shards()
+        docs = self.folder / "data" / "docs"
+        docs.mkdir()
+        (docs / "index.html").write_text("<h1>Data gates</h1>")
 
     def write_shards(self) -> None:
         """Sixteen training and eight held-out episodes, and the quarantine list."""
@@ -214,7 +217,8 @@ class MadeUpRun:
 
     def read(self) -> Inputs:
         """What the report reads of the files."""
-        return read_inputs(self.folder / "metrics", self.folder / "plots", self.folder / "data" / "shards")
+        data = self.folder / "data"
+        return read_inputs(self.folder / "metrics", self.folder / "plots", data / "shards", data / "docs")
 
     def render(self, inputs: Inputs | None = None) -> str:
         """Write the report of `inputs` (default: all files) and return the page."""

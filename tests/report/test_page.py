@@ -44,6 +44,7 @@ class Page(HTMLParser):
         super().__init__()
         self.loads: list[str] = []
         self.jumps: list[str] = []
+        self.links: list[str] = []
         self.ids: list[str] = []
         self.without_alt = 0
         self.cells: list[list[str]] = []
@@ -54,7 +55,8 @@ class Page(HTMLParser):
         values = {name: value or "" for name, value in attrs}
         self.loads += [values[name] for name in ("src", "srcset", "data", "poster") if name in values]
         href = values.get("href", values.get("xlink:href", ""))
-        (self.jumps if href.startswith("#") else self.loads).extend([href] if href else [])
+        kind = self.jumps if href.startswith("#") else self.links if tag == "a" else self.loads
+        kind.extend([href] if href else [])
         self.ids += [values["id"]] if "id" in values else []
         self.without_alt += tag == "img" and "alt" not in values
         if tag == "tr":
@@ -84,6 +86,7 @@ def test_the_page_loads_nothing_from_anywhere(page: str) -> None:
     loads = Page(page).loads
     assert len(loads) > 20
     assert [load for load in loads if not load.startswith("data:")] == []
+    assert Page(page).links == ["docs/index.html"], "the gates' pages beside it"
     assert not re.search(r"https?:|//[\w.-]+\.\w+|@import|<script|<link rel=\"stylesheet", page)
     assert re.findall(r"url\((?!#)", page) == []
 
@@ -107,7 +110,7 @@ def test_equal_inputs_give_equal_bytes(run: MadeUpRun, finished: MadeUpRun, page
 
 def test_the_page_stays_small_and_comes_with_a_picture_for_the_readme(finished: MadeUpRun, page: str) -> None:
     assert len(page.encode()) < 5_000_000
-    assert sorted(path.name for path in (finished.folder / "report").iterdir()) == ["figure.png", "index.html"]
+    assert sorted(path.name for path in (finished.folder / "report").iterdir()) == ["docs", "figure.png", "index.html"]
     with Image.open(finished.folder / "report" / "figure.png") as figure:
         assert np.asarray(figure.convert("L")).std() > 10
 

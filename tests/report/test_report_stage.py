@@ -19,6 +19,8 @@ def test_the_stage_makes_the_page_from_the_folders_alone(tmp_path: Path, monkeyp
         assert f"{words_for(config)}</b>" in page
     assert "Not enough" not in page
     assert (tmp_path / "report" / "figure.png").exists()
+    assert 'href="docs/index.html"' in page
+    assert "Data gates" in (tmp_path / "report" / "docs" / "index.html").read_text()
 
 
 def test_nothing_is_written_when_a_metrics_file_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,6 +31,14 @@ def test_nothing_is_written_when_a_metrics_file_is_missing(tmp_path: Path, monke
     with pytest.raises(UserError, match=r"metrics/plan\.json is missing"):
         run(**vars(made.settings))
     assert not (tmp_path / "report").exists()
+
+
+def test_missing_pages_of_the_gates_are_named_with_what_writes_them(tmp_path: Path) -> None:
+    made = make_run(tmp_path)
+    made.write()
+    (tmp_path / "data/docs/index.html").unlink()
+    with pytest.raises(UserError, match=r"data/docs/index\.html is missing: run the stage validate"):
+        made.read()
 
 
 def test_the_example_clip_is_the_one_in_which_the_hand_goes_furthest(tmp_path: Path) -> None:

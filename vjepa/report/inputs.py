@@ -66,7 +66,10 @@ class EnergyLandscape:
 
 @dataclass
 class Inputs:
-    """Everything the page shows; `curves` holds the stages' training logs by column, `episodes` the held-out split."""
+    """Everything the page shows; `curves` holds the stages' training logs by column, `episodes` the held-out split.
+
+    `docs` is the folder of the gates' pages, which are published with the page.
+    """
 
     metrics: dict[str, dict[str, Any]]
     timings: dict[str, dict[str, float]]
@@ -77,17 +80,21 @@ class Inputs:
     manifest: pd.DataFrame
     quarantine: list[dict[str, Any]]
     episodes: list[Episode]
+    docs: Path
 
 
-def read_inputs(metrics: Path, plots: Path, shards: Path) -> Inputs:
-    """Read the folders `metrics/`, `plots/` and `data/shards/`.
+def read_inputs(metrics: Path, plots: Path, shards: Path, docs: Path) -> Inputs:
+    """Read the folders `metrics/`, `plots/` and `data/shards/`; of `data/docs/` only see that it is there.
 
     Raises:
-        UserError: a metrics file or the manifest is missing, or a file can't be read; the message names it.
+        UserError: a metrics file, the manifest or the gates' pages are missing, or a file can't be read; the message
+            names it.
     """
     for stage in METRICS:
         if not (metrics / f"{stage}.json").is_file():
             raise UserError(f"{metrics / stage}.json is missing: run the stage {stage} first (dvc repro {stage})")
+    if not (docs / "index.html").is_file():
+        raise UserError(f"{docs / 'index.html'} is missing: run the stage validate first (dvc repro validate)")
     timings = metrics / "timings.json"
     planned = arrays(plots / "plan" / "episodes.npz", tuple(PlannedEpisodes.__annotations__))
     energy = arrays(plots / "plan" / "energy.npz", tuple(EnergyLandscape.__annotations__))
@@ -103,6 +110,7 @@ def read_inputs(metrics: Path, plots: Path, shards: Path) -> Inputs:
         manifest=read_manifest(shards),
         quarantine=read_json(quarantine) if quarantine.is_file() else [],
         episodes=sorted(load_episodes(shards, "test"), key=lambda episode: episode.key),
+        docs=docs,
     )
 
 

@@ -1,10 +1,13 @@
 """Puts the page together: `report/index.html`, self-contained, and `report/figure.png`, one picture for the README.
 
+The pages of the data gates go with it, in `report/docs`.
+
 Equal inputs give equal bytes: no time stamps, no random ids, nothing of the machine.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,10 +43,10 @@ class Settings:
 def write_report(
     path: Path, inputs: Inputs, settings: Settings, clip: np.ndarray | None, masks: Sequence[MaskPicture]
 ) -> None:
-    """Write the folder `path` with `index.html` and `figure.png`.
+    """Write the folder `path` with `index.html`, `figure.png` and, in `docs`, the pages of the data gates.
 
     Args:
-        path: replaced as a whole once both files are complete.
+        path: replaced as a whole once all files are complete.
         inputs: metrics, plots and episodes.
         settings: of the run.
         clip: a held-out clip `uint8 [T, H, W, 3]` on which the masks are shown; None if no episode is long enough.
@@ -64,6 +67,7 @@ def write_report(
     with atomic_directory(path) as folder:
         (folder / "index.html").write_text(page, encoding="utf-8")
         save_figure(folder / "figure.png", inputs.planned, values["tiles"])
+        shutil.copytree(inputs.docs, folder / "docs")
 
 
 def page_values(
