@@ -1,6 +1,6 @@
 """The training loop that pretraining and post-training share: schedule, log, checkpoints and exact resume.
 
-Everything random in a step is drawn from its number (`ClipSampler`, `sample_masks`), so the state of a run is its
+Everything random in a step is drawn from its number (`ClipDraws`, `sample_masks`), so the state of a run is its
 tensors, its step and its log. A checkpoint holds just that, and a run that was killed goes on as if it never was.
 """
 
