@@ -7,6 +7,7 @@ Nothing heavy is imported here, so that the planner can read its settings withou
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from itertools import pairwise
@@ -252,12 +253,15 @@ class CurateConfig:
     min_motion: float  # path length of the hand, in m; episodes that move less go on the quarantine list
     duplicate_distance: int  # bits (of 64 a frame) by which perceptual hashes of near-duplicates may differ on average
     episodes_per_shard: int
+    store: str | None  # where the tars go: s3://bucket/prefix; null: beside the manifest, in data/shards
 
     def __post_init__(self) -> None:
         require(0 < self.fps < float("inf"), f"fps must be a number above 0, not {self.fps}")
         require_counts(self, "min_frames")
         require(0 < self.test_share < 1, f"test_share must be between 0 and 1, not {self.test_share}")
         require(self.episodes_per_shard >= 1, "episodes_per_shard must be 1 or more")
+        url = self.store is None or re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w.=-]+)*", self.store)
+        require(bool(url), f"store must be null or s3://bucket/prefix, not {self.store!r}")
 
 
 @dataclass

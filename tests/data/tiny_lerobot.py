@@ -40,6 +40,7 @@ CONFIG = CurateConfig(
     min_motion=0.02,
     duplicate_distance=2,
     episodes_per_shard=4,
+    store=None,
 )
 
 

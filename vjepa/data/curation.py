@@ -23,6 +23,7 @@ from vjepa.data.duplicates import near_duplicates, perceptual_hashes
 from vjepa.data.episode import Episode
 from vjepa.data.layout import write_layout
 from vjepa.data.raw import EpisodeError, Source
+from vjepa.data.s3 import require_bucket
 from vjepa.data.shards import QUARANTINE, REPAIRS, PackedEpisode, pack_episode, write_shards
 from vjepa.data.sources import open_source
 from vjepa.errors import DataError, UserError
@@ -76,10 +77,13 @@ def curate(
         Counts: episodes read, kept, in each split, repaired, near-duplicates, quarantined by kind.
 
     Raises:
-        DataError: the data set is missing, empty, lacks what the settings name, or no episode can be used.
+        DataError: the data set is missing, empty, lacks what the settings name, or no episode can be used; the store
+            can't be written to.
     """
     if config.image_size < 2 or config.image_size % 2:
         raise UserError(f"curate.image_size must be an even number of pixels, not {config.image_size}")
+    if config.store is not None:
+        require_bucket(config.store)
     dataset = open_source(raw, source, config.fps)
     kept: list[Examined] = []
     rejected: list[Rejected] = []
@@ -97,8 +101,8 @@ def curate(
                 f"is left out since {rejected[0].reason}"
             )
         assign_splits(kept, config.duplicate_distance, config.test_share)
-        packed = (PackedEpisode(episode.row, episode.blocks.read_bytes()) for episode in kept)
-        manifest = write_shards(out, packed, config.episodes_per_shard)
+        packed = (PackedEpisode(episode.row, take_blocks(episode)) for episode in kept)
+        manifest = write_shards(out, packed, config.episodes_per_shard, config.store)
     quarantine = [
         {"episode": item.episode, "file": item.file, "kind": item.kind, "reason": item.reason} for item in rejected
     ]
@@ -176,6 +180,13 @@ def examine(dataset: Source, entry: Any, config: CurateConfig, spool: Path) -> E
     blocks = spool / f"{raw.index}"
     blocks.write_bytes(packed.blocks)
     return Examined(packed.row, blocks, raw.fingerprint, perceptual_hashes(raw.frames), notes)
+
+
+def take_blocks(episode: Examined) -> bytes:
+    """The tar blocks of an episode; their file goes, so that they lie on the disk once."""
+    blocks = episode.blocks.read_bytes()
+    episode.blocks.unlink()
+    return blocks
 
 
 def assign_splits(episodes: list[Examined], duplicate_distance: float, test_share: float) -> None:

@@ -22,6 +22,7 @@ import pyarrow as pa
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from vjepa.data.episode import Episode
+from vjepa.data.s3 import upload
 from vjepa.data.storage import opened, place_of, read
 from vjepa.data.video import decode_video, encode_mp4
 from vjepa.errors import DataError
@@ -36,7 +37,7 @@ COLUMNS = {
     "source": pa.string(),
     "episode_index": pa.int64(),
     "split": pa.string(),
-    "shard": pa.string(),  # relative to the shards' folder
+    "shard": pa.string(),  # relative to the shards' folder, or an S3 URL
     "shard_sha256": pa.string(),  # of the whole tar: paddings and headers too
     "offset": pa.int64(),  # where in its tar the episode's blocks begin
     "bytes": pa.int64(),  # how many bytes its blocks are
@@ -102,14 +103,22 @@ def pack_episode(episode: Episode, source: str, episode_index: int, fps: float, 
     return PackedEpisode(row, b"".join(tar_blocks(f"{episode.key}.{name}", members[name]) for name in MEMBERS))
 
 
-def write_shards(root: Path, episodes: Iterable[PackedEpisode], episodes_per_shard: int) -> pd.DataFrame:
+def write_shards(
+    root: Path, episodes: Iterable[PackedEpisode], episodes_per_shard: int, store: str | None = None
+) -> pd.DataFrame:
     """Write `<split>/<split>-NNNNNN.tar` and the manifest under `root`, each split in the order in which it comes.
+
+    With a `store` (`s3://bucket/prefix`) a tar is sent there as soon as it is complete and its file removed.
 
     Returns:
         The manifest.
+
+    Raises:
+        DataError: a tar can't be sent.
     """
     rows: list[dict[str, Any]] = []
     counts = dict.fromkeys(SPLITS, 0)
+    done: dict[str, dict[str, str]] = {}
     for episode in episodes:
         split = episode.row["split"]
         shard, place = divmod(counts[split], episodes_per_shard)
@@ -119,15 +128,31 @@ def write_shards(root: Path, episodes: Iterable[PackedEpisode], episodes_per_sha
             rows.append({**episode.row, "shard": name, "offset": tar.tell(), "bytes": len(episode.blocks)})
             tar.write(episode.blocks)
         counts[split] += 1
-    hashes = {}
-    for name in sorted({row["shard"] for row in rows}):
-        with open(root / name, "ab") as tar:
-            tar.write(bytes(2 * tarfile.BLOCKSIZE))  # the end mark
-        hashes[name] = sha256_of(root / name)
-    columns = {name: [{**row, "shard_sha256": hashes[row["shard"]]}[name] for row in rows] for name in COLUMNS}
+        if place == episodes_per_shard - 1:
+            done[name] = finish_shard(root, name, store)
+    for name in sorted({row["shard"] for row in rows} - done.keys()):
+        done[name] = finish_shard(root, name, store)
+    columns = {name: [{**row, **done[row["shard"]]}[name] for row in rows] for name in COLUMNS}
     manifest = pa.table(columns, schema=pa.schema(list(COLUMNS.items()))).to_pandas()
     manifest.to_parquet(root / MANIFEST, index=False)
     return manifest
+
+
+def finish_shard(root: Path, name: str, store: str | None) -> dict[str, str]:
+    """Write the end mark of a tar and send it to the store, if there is one; its manifest columns.
+
+    Its name in the store holds a part of its hash: what another manifest names there stays as it is.
+    """
+    path = root / name
+    with open(path, "ab") as tar:
+        tar.write(bytes(2 * tarfile.BLOCKSIZE))
+    digest = sha256_of(path)
+    if store is None:
+        return {"shard": name, "shard_sha256": digest}
+    url = f"{store}/{path.stem}-{digest[:16]}.tar"
+    upload(path, url, digest)
+    path.unlink()
+    return {"shard": url, "shard_sha256": digest}
 
 
 def read_manifest(shards: Path) -> pd.DataFrame:

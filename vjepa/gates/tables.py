@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from vjepa.data.shards import QUARANTINE, REPAIRS, SPLITS
+from vjepa.data.storage import exists, place_of, sha256_at
 from vjepa.errors import DataError
-from vjepa.files import sha256_of
 
 NO_PROBLEM = "none"
 ABOUT = {
@@ -93,15 +93,19 @@ def read_list(path: Path, names: tuple[str, ...]) -> list[dict[str, Any]]:
 
 
 def shard_table(shards: Path, manifest: pd.DataFrame) -> pd.DataFrame:
-    """One row a tar: whether it is there, byte by byte as it was written."""
+    """One row a tar: whether it is there, byte by byte as it was written.
+
+    Raises:
+        DataError: a server that should have them does not answer.
+    """
     rows = []
     for (name, digest), group in manifest.groupby(["shard", "shard_sha256"]):
-        path, problem = shards / str(name), NO_PROBLEM
-        if not path.is_file():
+        place, problem = place_of(shards, str(name)), NO_PROBLEM
+        if not exists(place):
             problem = "the file is missing"
-        elif sha256_of(path) != digest:
+        elif sha256_at(place) != digest:
             problem = "its bytes have changed since curation"
-        rows.append({"shard": str(path), "episodes": len(group), "problem": problem})
+        rows.append({"shard": place, "episodes": len(group), "problem": problem})
     return pd.DataFrame(rows, columns=["shard", "episodes", "problem"])
 
 
@@ -123,6 +127,6 @@ def count_table(shards: Path, manifest: pd.DataFrame) -> pd.DataFrame:
 def draw(shards: Path, manifest: pd.DataFrame, files: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:
     """Rows of the manifest, at most so many, of episodes in files of table `shards` that are intact."""
     intact = set(files.loc[files["problem"] == NO_PROBLEM, "shard"])
-    readable = manifest[[str(shards / shard) in intact for shard in manifest["shard"]]].drop_duplicates("key")
+    readable = manifest[[place_of(shards, shard) in intact for shard in manifest["shard"]]].drop_duplicates("key")
     drawn = np.random.default_rng(seed).permutation(len(readable))[:most]
     return readable.iloc[np.sort(drawn)]
