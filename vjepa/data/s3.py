@@ -38,7 +38,7 @@ PATIENCE_S = 120.0
 """How long a server that does not answer is waited for, in s."""
 
 PAUSE_S = 0.5
-CLIENT = Config(retries={"mode": "standard", "max_attempts": 3}, connect_timeout=10, read_timeout=30)
+CLIENT = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=10, read_timeout=30)
 PARTS = TransferConfig(multipart_threshold=8 << 20, multipart_chunksize=8 << 20, max_concurrency=4)
 
 UNREACHABLE = (ConnectionError, HTTPClientError, IncompleteReadError)
@@ -126,11 +126,12 @@ class ObjectStream(io.RawIOBase):
 
 def client() -> Any:
     """This process's S3 client: connections must not be shared with the process that one was forked from."""
-    return _client(os.getpid())
+    return client_of(os.getpid())
 
 
 @cache
-def _client(process: int) -> Any:
+def client_of(process: int) -> Any:
+    """A client for one process; made once."""
     return boto3.session.Session().client("s3", config=CLIENT)
 
 
@@ -195,9 +196,8 @@ def reason(error: BotoCoreError | ClientError, place: str) -> str:
         return said
     bucket, _ = split_url(place)
     if status(error) == 403:
-        return (
-            f"the server refuses the credentials of AWS_ACCESS_KEY_ID or AWS_PROFILE for the bucket {bucket} ({said})"
-        )
+        allowed = "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, and what they allow"
+        return f"the server refuses these credentials for the bucket {bucket} ({said}): {allowed}"
     if status(error) == 412:
         return "it was replaced while it was read: start again"
     if status(error) == 416:

@@ -152,6 +152,8 @@ def finish_shard(root: Path, name: str, store: str | None) -> dict[str, str]:
     url = f"{store}/{path.stem}-{digest[:16]}.tar"
     upload(path, url, digest)
     path.unlink()
+    if not any(path.parent.iterdir()):
+        path.parent.rmdir()
     return {"shard": url, "shard_sha256": digest}
 
 
