@@ -56,7 +56,7 @@ lock: $(INSTALLED) ## resolve pyproject.toml into requirements.lock again, keepi
 	@sed -i 's/^\([a-zA-Z0-9_.-]*==[0-9.]*\)+[a-z0-9.]*/\1/' requirements.lock
 
 clean: ## remove the environment, caches and interrupted runs; data, models and results stay
-	find runs -mindepth 1 -maxdepth 1 -not -name s3 -exec rm -rf {} +
+	test ! -d runs || find runs -mindepth 1 -maxdepth 1 -not -name s3 -exec rm -rf {} +
 	rm -rf .venv outputs multirun build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.dvc/*' -prune -exec rm -rf {} +
 
