@@ -335,6 +335,16 @@ class MaskConfig:
 
 
 @dataclass
+class CollapseConfig:
+    """Limits on the target encoder's features; a run that passes one has collapsed and is stopped."""
+
+    after: int  # steps before which nothing is judged
+    min_feature_deviation: float  # deviation over tokens of layer-normalised features: 0 collapsed, 1 at most
+    min_effective_rank: float  # of the features' spectrum: 1 collapsed, at most their width
+    max_clip_similarity: float  # mean cosine between different clips: 1 collapsed
+
+
+@dataclass
 class PretrainConfig:
     """V-JEPA 2: predict masked regions in latent space, L1 to an EMA teacher."""
 
@@ -369,12 +379,16 @@ class PretrainConfig:
     masks: list[MaskConfig]
     context_weight: float  # of V-JEPA 2.1's dense context loss; 0 leaves it out, as V-JEPA 2 does
     context_head: bool  # whether the context's tokens have a read-out of their own there, as in V-JEPA 2.1
+    collapse: CollapseConfig
+    readout_every: int  # steps between two linear read-outs of the robot's state; a multiple of log_every
     log_every: int
     checkpoint_every: int
 
     def __post_init__(self) -> None:
         require_schedule(self.steps, self.warmup, self.cooldown)
-        require_counts(self, "frames", "stride", "batch_size", "log_every", "checkpoint_every")
+        require_counts(self, "frames", "stride", "batch_size", "log_every", "checkpoint_every", "readout_every")
+        whole = self.readout_every % self.log_every == 0
+        require(whole, f"readout_every {self.readout_every} is no multiple of log_every {self.log_every}")
         require(0 < self.dimmest <= 1, f"dimmest must be above 0 and 1 at most, not {self.dimmest}")
         for name in ("crop_scale", "crop_aspect"):
             require_range(getattr(self, name), name)

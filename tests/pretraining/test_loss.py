@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from tests.training.killed import train_until_killed
-from vjepa.config import EncoderConfig, MaskConfig, PretrainConfig
+from vjepa.config import CollapseConfig, EncoderConfig, MaskConfig, PretrainConfig
 from vjepa.data.clips import LoadedEpisodes
 from vjepa.data.episode import Episode
 from vjepa.errors import UserError
 from vjepa.nn.encoder import VisionTransformer
 from vjepa.nn.predictor import Predictor
 from vjepa.nn.rope import grid_positions, rope_tables
-from vjepa.pretraining.loss import effective_rank, feature_deviation, jepa_loss, target_features
+from vjepa.pretraining.loss import jepa_loss, target_features
 from vjepa.pretraining.pretrain import Pretraining
 
 SHAPE = dict(image_size=16, patch=4, tubelet=2, width=24, depth=2, heads=2, mlp_ratio=2.0)
@@ -136,7 +136,8 @@ def make_training(folder, switches=V_JEPA_2, workers=0, steps=6):
         batch_size=4, steps=steps, warmup=1, cooldown=2,
         learning_rate=1e-2, final_learning_rate=1e-4, weight_decay=0.04, ema=[0.8, 0.9], predictor_width=16,
         predictor_depth=1, predictor_heads=2, masks=[MaskConfig(2, 0.3, [0.75, 1.5])], context_weight=0.5,
-        context_head=switches["image_patches"], log_every=1, checkpoint_every=3,
+        context_head=switches["image_patches"], collapse=CollapseConfig(10_000, 0.0, 0.0, 1.0), readout_every=4,
+        log_every=1, checkpoint_every=3,
     )  # fmt: skip
     return Pretraining(LoadedEpisodes(episodes), EncoderConfig(**SHAPE, **switches), config, 0, folder, "data")
 
@@ -183,7 +184,7 @@ def test_a_killed_data_worker_ends_pretraining_which_then_goes_on_as_if_nothing_
     advice = r"a worker process was killed .*: set pretrain\.workers or pretrain\.kept_mb lower"
     with pytest.raises(UserError, match=advice):
         broken.train()
-    assert broken.run.checkpoint.exists()
+    assert broken.run.checkpoints()
     assert torch.equal(torch.random.get_rng_state(), torch_state), "the loader draws from a generator of its own"
     resumed.train()
     assert_same_networks(resumed, straight)
@@ -260,12 +261,3 @@ def test_targets_come_from_the_target_encoders_own_clips(parts):
     other = torch.randn_like(video)
     _, targets = jepa_loss(context, target, predictor, video, masks, target_video=other)
     assert torch.equal(targets, target_features(target, other))
-
-
-def test_monitors_tell_a_collapsed_teacher_from_a_varied_one():
-    torch.manual_seed(0)
-    varied = torch.randn(4, 50, 16)
-    collapsed = torch.randn(1, 1, 16) + 1e-4 * varied
-    assert feature_deviation(varied) > 0.9 and feature_deviation(collapsed) < 1e-3
-    line = torch.randn(4, 50, 1) * torch.randn(16)
-    assert effective_rank(varied) > 14 and effective_rank(line) == pytest.approx(1.0, abs=0.05)

@@ -1,6 +1,9 @@
 """A killed run goes on as if it never was; a run with other settings starts anew; a failed write damages nothing."""
 
+import errno
+import os
 import resource
+import signal
 import subprocess
 import sys
 from itertools import pairwise
@@ -45,8 +48,7 @@ def test_a_killed_run_ends_where_a_straight_one_does(tmp_path, dies_at):
         Toy(tmp_path / "killed", dies_at=dies_at).train()
     resumed = Toy(tmp_path / "killed").train()
     assert resumed.run.log == straight.run.log
-    for mine, theirs in ((resumed.net, straight.net), (resumed.average, straight.average)):
-        assert all(torch.equal(a, b) for a, b in zip(mine.parameters(), theirs.parameters(), strict=True))
+    assert_equal(resumed, straight)
 
 
 def test_a_resumed_run_does_not_repeat_steps_before_its_checkpoint(tmp_path):
@@ -60,16 +62,85 @@ def test_a_checkpoint_of_other_settings_is_not_used(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         Toy(tmp_path, dies_at=11).train()
     other = Toy(tmp_path, identity="b")
-    assert not other.run.resume() and other.run.step == 0
+    said: list[str] = []
+    assert not other.run.resume(said.append) and other.run.step == 0
+    assert "is of other settings or data; starting anew" in said[0]
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path):
+def test_a_checkpoint_cut_in_half_costs_the_steps_since_the_one_before(tmp_path, capsys):
+    straight = Toy(tmp_path / "straight").train()
+    with pytest.raises(KeyboardInterrupt):
+        Toy(tmp_path / "cut", dies_at=11).train()
+    first, second = sorted((tmp_path / "cut").iterdir())
+    assert (first.name, second.name) == ("step-00000004.pt", "step-00000008.pt")
+    second.write_bytes(second.read_bytes()[: second.stat().st_size // 2])
+    resumed = Toy(tmp_path / "cut").train()
+    said = capsys.readouterr().out
+    assert f"{second.name} is damaged and not used" in said and "resumed at step 4" in said
+    assert resumed.run.log == straight.run.log
+    assert_equal(resumed, straight)
+
+
+def test_where_all_checkpoints_are_damaged_nothing_is_started_anew_without_being_told_to(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         Toy(tmp_path, dies_at=11).train()
-    path = tmp_path / "checkpoint.pt"
-    path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(UserError, match=r"checkpoint\.pt is damaged; delete it"):
+    for path in tmp_path.iterdir():
+        path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(UserError, match=r"all checkpoints in .* are damaged; delete them to start anew"):
         Toy(tmp_path).train()
+
+
+def test_a_run_that_is_asked_to_end_saves_its_step_and_goes_on_there(tmp_path):
+    """SIGTERM, as a cluster sends before it takes the machine away."""
+    straight, toy = Toy(tmp_path / "straight").train(), Toy(tmp_path / "asked")
+
+    def take_step(step):
+        if step == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return toy.take_step(step)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(UserError, match=r"was asked to end at step 7 of 20 and saved its state: start it again"):
+        toy.run.train("toy", take_step, lambda step: update_ema(toy.average, toy.net, 0.9))
+    assert signal.getsignal(signal.SIGTERM) is before
+    resumed = Toy(tmp_path / "asked", dies_at=6).train()  # step 6 is not taken again
+    assert resumed.run.log == straight.run.log
+    assert_equal(resumed, straight)
+
+
+@pytest.mark.parametrize("call", ["replace", "fsync", "unlink"])
+def test_whichever_call_of_the_writer_is_refused_the_old_or_the_new_checkpoint_loads(call, tmp_path, monkeypatch):
+    straight = Toy(tmp_path / "straight").train()
+    real, refused = getattr(os, call), 0
+    for nth in range(1, 30):
+        calls, folder = 0, tmp_path / str(nth)
+
+        def failing(*arguments, **options):
+            nonlocal calls
+            calls += 1
+            if calls == nth:  # noqa: B023 (called within its own turn of the loop)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return real(*arguments, **options)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, call, failing)
+            try:
+                Toy(folder).train()
+            except (UserError, OSError):
+                refused += 1
+        steps = [torch.load(path, weights_only=True)["step"] for path in folder.glob("step-*.pt")]
+        assert all(step % 4 == 0 for step in steps) and not list(folder.glob("*.tmp"))
+        resumed = Toy(folder).train()
+        assert resumed.run.log == straight.run.log
+        assert_equal(resumed, straight)
+        if calls < nth:
+            break
+    assert refused >= 3
+
+
+def assert_equal(first, second):
+    for mine, theirs in ((first.net, second.net), (first.average, second.average)):
+        assert all(torch.equal(a, b) for a, b in zip(mine.parameters(), theirs.parameters(), strict=True))
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_with_its_step(tmp_path):
@@ -82,7 +153,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path):
     """The operating system itself refuses to write past a limit, as a full disk does."""
     with pytest.raises(KeyboardInterrupt):
         Toy(tmp_path, dies_at=11).train()
-    before = (tmp_path / "checkpoint.pt").read_bytes()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
     code = (
         "import resource, sys; sys.path[:0] = sys.argv[2:4]\n"
@@ -94,9 +165,8 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path):
     here = Path(__file__).parent
     command = [sys.executable, "-c", code, str(tmp_path), str(here), str(here.parents[1])]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "clear: can't write" in printed and "checkpoint.pt: disk full? " in printed
-    assert (tmp_path / "checkpoint.pt").read_bytes() == before
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
+    assert "clear: can't write" in printed and "step-00000012.pt: disk full? " in printed
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_the_schedule_warms_up_stays_and_decays():

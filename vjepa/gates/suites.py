@@ -92,7 +92,7 @@ def raw_suite(config: ValidateConfig) -> list[gxe.Expectation]:
     return [
         *kinds,
         is_one_of("left_out", [NO_PROBLEM], f"`vjepa data inspect data/raw` says what is wrong; {SEE_LIST}", most),
-        is_one_of("repaired", [NO_PROBLEM], repaired, config.max_repaired_share),
+        is_one_of("repaired", [NO_PROBLEM], repaired, config.max_repaired_share, severity=NOTE),
     ]
 
 

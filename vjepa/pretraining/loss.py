@@ -74,17 +74,3 @@ def mask_distances(context_ids: Tensor, target_ids: Tensor, positions: Tensor) -
     """How far each context token is from the nearest masked one, in grid units of time, row and column: `[B, K]`."""
     between = torch.cdist(positions.float(), positions.float())
     return between[context_ids.unsqueeze(2), target_ids.unsqueeze(1)].amin(2)
-
-
-def feature_deviation(features: Tensor) -> float:
-    """Standard deviation over tokens, averaged over features (`[B, N, D]`); near 0 when all tokens look alike."""
-    return float(features.flatten(0, -2).std(0).mean())
-
-
-def effective_rank(features: Tensor) -> float:
-    """Exponential of the entropy of the centred features' spectrum (`[B, N, D]`): 1 (collapsed) to D."""
-    centred = features.flatten(0, -2).float()
-    centred = centred - centred.mean(0)
-    spectrum = torch.linalg.svdvals(centred)
-    share = spectrum / spectrum.sum()
-    return float(torch.exp(-(share * share.clamp_min(1e-12).log()).sum()))

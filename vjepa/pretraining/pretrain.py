@@ -18,10 +18,14 @@ from vjepa.data.light import in_random_light
 from vjepa.data.loader import ClipLoader, ClipReader
 from vjepa.nn.encoder import VisionTransformer, normalise_pixels
 from vjepa.nn.predictor import Predictor
-from vjepa.pretraining.loss import effective_rank, feature_deviation, jepa_loss
+from vjepa.pretraining.loss import jepa_loss, target_features
 from vjepa.pretraining.masks import sample_masks
+from vjepa.pretraining.watch import require_learning, state_readout, varies, watch
 from vjepa.training.loop import Run, StepResult
 from vjepa.training.schedule import WarmupStableDecay, linear, parameter_groups, update_ema
+
+READOUT_CLIPS = 384
+"""Training clips of a linear read-out; on the last third it is scored."""
 
 
 class Pretraining:
@@ -116,13 +120,24 @@ class Pretraining:
         )
 
         def monitors() -> dict[str, float]:
-            return {
-                "ema": self.momentum(step),
-                "feature_deviation": feature_deviation(targets),
-                "effective_rank": effective_rank(targets[:, :: max(1, targets.shape[1] // 64)]),
-            }
+            found = watch(targets.detach())
+            require_learning(found, self.config.collapse, step)
+            readout = self.readout() if step % self.config.readout_every == 0 else {}
+            return {"ema": self.momentum(step), **found, **readout}
 
         return StepResult(loss, monitors)
+
+    @torch.no_grad()
+    def readout(self) -> dict[str, float]:
+        """`state_readout` of the clips that the loader would draw first; nothing if no state varies."""
+        reader, size = self.loader.reader, self.config.batch_size
+        clips = [reader.read(step) for step in range(-(-READOUT_CLIPS // size))]
+        states = torch.from_numpy(np.concatenate([batch.states[:, -1] for batch in clips]))
+        if not varies(states).any():
+            return {}
+        videos = (normalise_pixels(torch.from_numpy(batch.frames)) for batch in clips)
+        features = [target_features(self.target_encoder, video).mean(1) for video in videos]
+        return {"state_readout": state_readout(torch.cat(features), states)}
 
     def after_step(self, step: int) -> None:
         """Let the target encoder follow."""

@@ -98,6 +98,8 @@ def curves(inputs: Inputs) -> dict[str, list[Values]]:
             ("Loss", ["loss"]),
             ("Feature deviation", ["feature_deviation"]),
             ("Effective rank", ["effective_rank"]),
+            ("Similarity of different clips", ["clip_similarity"]),
+            ("Linear read-out of the state (R²)", ["state_readout"]),
         ),
         "posttrain": (("Loss", ["loss"]), ("Its two parts", ["teacher_forcing", "rollout"])),
     }

@@ -1,7 +1,8 @@
 """The training loop that pretraining and post-training share: schedule, log, checkpoints and exact resume.
 
 Everything random in a step is drawn from its number (`ClipDraws`, `sample_masks`), so the state of a run is its
-tensors, its step and its log. A checkpoint holds just that, and a run that was killed goes on as if it never was.
+tensors, its step and its log. A checkpoint holds just that, and a run that was killed goes on as if it never was. The
+last two are kept: one that was damaged on the disk costs the steps since the one before.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +21,14 @@ import pandas as pd
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 
 from vjepa.errors import UserError
 from vjepa.files import write_with
 from vjepa.training.schedule import WarmupStableDecay
 
-CHECKPOINT = "checkpoint.pt"
+KEPT = 2
+"""Checkpoints that stay."""
 
 
 @dataclass
@@ -62,13 +67,17 @@ class Run:
         text = json.dumps(self.identity, sort_keys=True, default=vars)
         self.fingerprint = hashlib.sha256(text.encode()).hexdigest()
 
-    @property
-    def checkpoint(self) -> Path:
-        """The file that the run resumes from."""
-        return self.folder / CHECKPOINT
+    def checkpoints(self) -> list[Path]:
+        """The files that a run could go on from, the newest first."""
+        return sorted(self.folder.glob("step-*.pt"), reverse=True)
 
     def save(self) -> None:
-        """Write the checkpoint; the old one stays until the new one is whole."""
+        """Write a checkpoint; old ones go once it is whole.
+
+        Raises:
+            UserError: it can't be written; those that are there stay as they are.
+        """
+        path = self.folder / f"step-{self.step:08d}.pt"
         state = {
             "fingerprint": self.fingerprint,
             "step": self.step,
@@ -77,27 +86,44 @@ class Run:
             "modules": {name: module.state_dict() for name, module in self.modules.items()},
         }
         try:
-            write_with(self.checkpoint, lambda path: torch.save(state, path))
+            write_with(path, lambda temporary: torch.save(state, temporary))
         except RuntimeError as error:  # how torch reports a disk that is full
             free = shutil.disk_usage(self.folder).free / 1e6
             reason = str(error).splitlines()[0]
-            raise UserError(f"can't write {self.checkpoint}: disk full? {free:.0f} MB are free ({reason})") from error
+            raise UserError(f"can't write {path}: disk full? {free:.0f} MB are free ({reason})") from error
+        for old in self.checkpoints()[KEPT:]:
+            old.unlink()
 
-    def resume(self) -> bool:
-        """Continue from the checkpoint if there is one of this very run; says whether it did."""
-        if not self.checkpoint.exists():
-            return False
-        try:
-            state = torch.load(self.checkpoint, weights_only=True)
-        except Exception as error:
-            raise UserError(f"{self.checkpoint} is damaged; delete it to start anew: {error}") from error
-        if state["fingerprint"] != self.fingerprint:
-            return False
-        self.step, self.log = state["step"], state["log"]
-        self.optimizer.load_state_dict(state["optimizer"])
-        for name, module in self.modules.items():
-            module.load_state_dict(state["modules"][name])
-        return True
+    def resume(self, say: Callable[[str], None]) -> bool:
+        """Continue from the newest whole checkpoint of this very run; whether there was one.
+
+        Args:
+            say: is told where the run goes on, and what is not used.
+
+        Raises:
+            UserError: there are checkpoints, and all of them are damaged.
+        """
+        files = self.checkpoints()
+        reason: Exception | None = None
+        for path in files:
+            try:
+                state = torch.load(path, weights_only=True)
+            except Exception as error:
+                say(f"{path} is damaged and not used: {' '.join(str(error).split())[:200]}")
+                reason = error
+                continue
+            if state["fingerprint"] != self.fingerprint:
+                say(f"{path} is of other settings or data; starting anew")
+                return False
+            self.step, self.log = state["step"], state["log"]
+            self.optimizer.load_state_dict(state["optimizer"])
+            for name, module in self.modules.items():
+                module.load_state_dict(state["modules"][name])
+            say(f"resumed at step {self.step} from {path}")
+            return True
+        if reason is not None:
+            raise UserError(f"all checkpoints in {self.folder} are damaged; delete them to start anew") from reason
+        return False
 
     def train(self, name: str, take_step: Callable[[int], StepResult], after_step: Callable[[int], None]) -> None:
         """Run until the schedule ends.
@@ -108,23 +134,24 @@ class Run:
             after_step: called after the optimizer's step (the EMA update belongs here).
 
         Raises:
-            UserError: the loss is not finite, or the checkpoint can't be written.
+            UserError: the loss is not finite, a checkpoint can't be written or read, or the system asked the process to
+                end (SIGTERM, as before a pre-emption), after a checkpoint.
         """
         columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
-        with Progress(*columns, TextColumn("{task.fields[note]}")) as progress:
-            found = self.checkpoint.exists()
-            resumed = f"resumed at step {self.step}" if self.resume() else ""
-            if resumed:
-                progress.console.print(f"{name}: {resumed} from {self.checkpoint}")
-            elif found:
-                progress.console.print(f"{name}: {self.checkpoint} is of other settings or data; starting anew")
-            bar = progress.add_task(name, total=self.schedule.steps, completed=self.step, note=resumed)
+        with Progress(*columns, TextColumn("{task.fields[note]}")) as progress, termination() as asked_to_end:
+            self.resume(lambda said: progress.console.print(f"{name}: {said}", soft_wrap=True))
+            bar = progress.add_task(name, total=self.schedule.steps, completed=self.step, note="")
             while self.step < self.schedule.steps:
                 self._advance(take_step, after_step)
                 note = f"loss {self.log[-1]['loss']:.4f}" if self.log else ""
                 progress.update(bar, completed=self.step, note=note)
-                if self.step % self.checkpoint_every == 0:
+                if self.step % self.checkpoint_every == 0 or asked_to_end():
                     self.save()
+                if asked_to_end():
+                    raise UserError(
+                        f"{name} was asked to end at step {self.step} of {self.schedule.steps} and saved its state: "
+                        "start it again to go on"
+                    )
 
     def _advance(self, take_step: Callable[[int], StepResult], after_step: Callable[[int], None]) -> None:
         rate = self.schedule.at(self.step)
@@ -132,20 +159,51 @@ class Run:
             group["lr"] = rate
         result = take_step(self.step)
         require_finite(result.loss, self.step)
+        logged = self.step % self.log_every == 0 or self.step == self.schedule.steps - 1
         self.optimizer.zero_grad(set_to_none=True)
         result.loss.backward()
-        self.optimizer.step()
+        norms = {}
+        if logged:
+            norms = self._step_with_norms()
+        else:
+            self.optimizer.step()
         after_step(self.step)
-        if self.step % self.log_every == 0 or self.step == self.schedule.steps - 1:
-            numbers = {"loss": result.loss.item(), "learning_rate": rate, **result.monitors()}
+        if logged:
+            numbers = {"loss": result.loss.item(), "learning_rate": rate, **norms, **result.monitors()}
             self.log.append({"step": self.step, **numbers})
         self.step += 1
 
+    def _step_with_norms(self) -> dict[str, float]:
+        """The optimizer's step, and the length of the gradient and of what it changed."""
+        learned = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
+        gradient = get_total_norm([p.grad for p in learned if p.grad is not None])
+        before = [p.detach().clone() for p in learned]
+        self.optimizer.step()
+        update = get_total_norm([p.detach() - old for p, old in zip(learned, before, strict=True)])
+        return {"gradient_norm": gradient.item(), "update_norm": update.item()}
+
     def finish(self, log_path: Path) -> None:
-        """Write the log as csv and delete the checkpoint: call it once the finished model is safely on disk."""
+        """Write the log as csv and delete the checkpoints: call it once the finished model is safely on disk."""
         table = pd.DataFrame(self.log)
         write_with(log_path, lambda path: table.to_csv(path, index=False))
-        self.checkpoint.unlink(missing_ok=True)
+        for path in self.checkpoints():
+            path.unlink()
+
+
+@contextmanager
+def termination() -> Iterator[Callable[[], bool]]:
+    """While this lasts SIGTERM ends nothing; gives a function that says whether it came."""
+    came = False
+
+    def note(number: int, frame: object) -> None:
+        nonlocal came
+        came = True
+
+    before = signal.signal(signal.SIGTERM, note)
+    try:
+        yield lambda: came
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def require_finite(loss: Tensor, step: int) -> None:
