@@ -271,7 +271,7 @@ class ValidateConfig:
     min_episodes_train: int
     min_episodes_test: int
     max_quarantined_share: float  # share of raw episodes that curation may leave out, for one kind of reason and in all
-    max_repaired_share: float  # share of episodes in which curation may have set something right
+    max_repaired_share: float  # a note is made where curation set something right in a larger share of episodes
     sampled_episodes: int  # how many are opened and checked value by value
     time_tolerance: float  # s, how far a time step may be off 1/fps
     min_contrast: float  # of 255, standard deviation of a picture's pixels

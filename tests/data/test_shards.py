@@ -21,6 +21,7 @@ from vjepa.data.shards import (
     read_episode_members,
     read_manifest,
     read_members,
+    tar_blocks,
     write_shards,
 )
 from vjepa.errors import DataError
@@ -125,6 +126,28 @@ def test_a_missing_tar_is_found(tmp_path: Path) -> None:
     (tmp_path / "train/train-000001.tar").unlink()
     with pytest.raises(DataError, match=r"train-000001\.tar can't be read: No such file"):
         load_episodes(tmp_path, "train")
+
+
+def test_what_a_tar_holds_beside_its_episodes_is_written_nowhere(tmp_path: Path) -> None:
+    """Names that lead out of the folder, as an unpacking would follow them."""
+    write(tmp_path / "shards", range(3))
+    outside = tmp_path / "outside.video.mp4"
+    file = tmp_path / "shards/train/train-000000.tar"
+    names = (str(outside), "../../outside.video.mp4", "toy-000009.video.mp4")
+    file.write_bytes(b"".join(tar_blocks(name, b"no video") for name in names) + file.read_bytes())
+    assert len(load_episodes(tmp_path / "shards", "train")) == 2
+    assert not outside.exists() and [path.name for path in tmp_path.iterdir()] == ["shards"]
+
+
+@pytest.mark.parametrize("name", ["../elsewhere.tar", "{}/elsewhere.tar"])
+def test_a_manifest_that_names_a_shard_elsewhere_is_refused(name: str, tmp_path: Path) -> None:
+    write(tmp_path / "shards")
+    (tmp_path / "shards/train/train-000001.tar").rename(tmp_path / "elsewhere.tar")
+    manifest = read_manifest(tmp_path / "shards")
+    manifest["shard"] = manifest["shard"].replace("train/train-000001.tar", name.format(tmp_path))
+    manifest.to_parquet(tmp_path / "shards/manifest.parquet")
+    with pytest.raises(DataError, match=r"names a shard elsewhere: .* leads out of"):
+        load_episodes(tmp_path / "shards", "train")
 
 
 def test_a_missing_or_empty_split_is_found(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import cast
 
 from vjepa.data.s3 import PATIENCE_S, ObjectStream, describe, persist
 from vjepa.errors import DataError
+from vjepa.files import require_inside
 
 BUFFER = 1 << 20
 
@@ -24,8 +25,18 @@ def is_url(place: str) -> bool:
 
 
 def place_of(shards: Path, shard: str) -> str:
-    """Where a shard of the manifest lies: URLs are whole, names are relative to the shards' folder."""
-    return shard if is_url(shard) else str(shards / shard)
+    """Where a shard of the manifest lies: URLs are whole, names are relative to the shards' folder.
+
+    Raises:
+        DataError: the name leads out of the folder.
+    """
+    if is_url(shard):
+        return shard
+    try:
+        require_inside(shards, shards / shard)
+    except ValueError as error:
+        raise DataError(f"the manifest names a shard elsewhere: {error}") from error
+    return str(shards / shard)
 
 
 @contextmanager

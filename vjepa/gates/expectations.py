@@ -81,10 +81,12 @@ def is_between(column: str, low: float | None, high: float | None, remedy: str, 
     return gxe.ExpectColumnValuesToBeBetween(column=column, min_value=low, max_value=high, notes=remedy, **more)
 
 
-def is_one_of(column: str, values: Sequence[Any], remedy: str, failing_share: float = 0.0) -> gxe.Expectation:
-    """Every value is one of some, or all but a share of them are."""
+def is_one_of(
+    column: str, values: Sequence[Any], remedy: str, failing_share: float = 0.0, **more: Any
+) -> gxe.Expectation:
+    """Every value is one of some, or all but a share of them are; `more` as Great Expectations names it."""
     mostly = round(1 - failing_share, 9)  # 1 - 0.2 is a little less than 0.8 is
-    return gxe.ExpectColumnValuesToBeInSet(column=column, value_set=list(values), mostly=mostly, notes=remedy)
+    return gxe.ExpectColumnValuesToBeInSet(column=column, value_set=list(values), mostly=mostly, notes=remedy, **more)
 
 
 def evaluate(
