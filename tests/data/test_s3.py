@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from seaweed import S3Server
 from tiny_lerobot import CONFIG, SOURCE, recording, write_lerobot
 
@@ -40,18 +41,6 @@ from vjepa.gates.gate import check
 from vjepa.gates.tables import shard_table
 
 SIZE = 20 << 20  # three parts
-
-
-LIMITS = ValidateConfig(
-    min_episodes_train=2,
-    min_episodes_test=2,
-    sampled_episodes=100,
-    position_low=[-9.0] * 3,
-    position_high=[9.0] * 3,
-    max_move=0.2,
-    time_tolerance=0.01,
-    max_quarantined_share=0.2,
-)
 
 
 def packed() -> list[PackedEpisode]:
@@ -100,7 +89,9 @@ def test_episodes_on_s3_are_those_of_a_folder(tmp_path: Path, store: str) -> Non
         assert (ours.frames == theirs.frames).all()
 
 
-def test_curated_episodes_on_s3_pass_the_gate_and_are_not_sent_twice(tmp_path: Path, store: str) -> None:
+def test_curated_episodes_on_s3_pass_the_gate_and_are_not_sent_twice(
+    tmp_path: Path, store: str, repository: Path
+) -> None:
     write_lerobot(tmp_path / "raw", [recording(seed) for seed in range(12)])
     sent: list[str] = []
     client().meta.events.register("before-send.s3.PutObject", lambda request, **_: sent.append(request.url))
@@ -113,7 +104,9 @@ def test_curated_episodes_on_s3_pass_the_gate_and_are_not_sent_twice(tmp_path: P
     assert len(sent) == manifests[0]["shard"].nunique() > 2
     shapes = {episode.frames.shape for split in ("train", "test") for episode in load_episodes(tmp_path / name, split)}
     assert shapes == {(8, 16, 16, 3)}
-    verdict = check(tmp_path / "first", LIMITS, CONFIG.fps, 0, tmp_path / "docs")
+    limits = yaml.safe_load((repository / "conf/profile/smoke.yaml").read_text())["validate"]
+    limits |= {"min_episodes_train": 2, "position_low": [-9.0] * 3, "position_high": [9.0] * 3}
+    verdict = check(tmp_path / "first", ValidateConfig(**limits), CONFIG, 0, tmp_path / "docs")
     assert verdict.failed == []
 
 
