@@ -10,7 +10,8 @@ import pytest
 from tiny_shards import write_tiny_shards
 
 from vjepa.data.augment import Augmentation
-from vjepa.data.clips import ClipBatch, ClipDraws, ClipSampler, EpochDraws
+from vjepa.data.clips import ClipBatch, ClipDraws, ClipSampler, EpochDraws, LoadedEpisodes
+from vjepa.data.episode import Episode
 from vjepa.data.loader import ClipLoader, ClipReader
 from vjepa.data.shards import load_episodes
 from vjepa.data.store import EpisodeStore
@@ -57,6 +58,13 @@ def test_ranks_part_what_one_process_would_see(shards: Path, ranks: int) -> None
         whole = reader(shards, PAPER, size=6).read(step)
         parts = [reader(shards, PAPER, 6 // ranks, rank, ranks).read(step) for rank in range(ranks)]
         assert same(ClipBatch(*(np.concatenate([getattr(p, n) for p in parts]) for n in vars(whole))), whole)
+
+
+def test_every_step_looks_in_other_ways(shards: Path) -> None:
+    still = Episode("still", "t", load_episodes(shards, "train")[1].frames[:1].repeat(7, 0), *[np.zeros((7, 1))] * 3)
+    source = LoadedEpisodes([still])
+    one = ClipReader(source, ClipDraws(source.lengths, FRAMES, STRIDE, SEED), PAPER, batch_size=2)
+    assert len({clip.tobytes() for step in range(4) for clip in one.read(step).frames}) == 8
 
 
 def test_an_epoch_has_every_episode_once_over_all_ranks(shards: Path) -> None:
