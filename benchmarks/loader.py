@@ -209,7 +209,10 @@ def main() -> None:
             path.mkdir()
         write(raw, small)
         source = SourceConfig("lerobot", CAMERA, None, [], None)
-        curate(raw, shards, source, CurateConfig(FPS, SIZE, 1e-9, 16, 0.0, 2, 4, store=None))
+        all_train = CurateConfig(
+            FPS, SIZE, 1e-9, FRAMES, min_motion=0.0, duplicate_distance=2, episodes_per_shard=4, store=None
+        )
+        curate(raw, shards, source, all_train)
         store = EpisodeStore(shards, "train", kept_bytes=0)
         draws = ClipDraws(store.lengths, FRAMES, STRIDE, SEED)
         places = np.concatenate([np.stack(draws.draw(step, BATCH), 1) for step in range(BATCHES + 1)])
