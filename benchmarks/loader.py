@@ -42,9 +42,9 @@ from vjepa.config import CurateConfig, SourceConfig
 from vjepa.data.augment import Augmentation
 from vjepa.data.clips import ClipDraws
 from vjepa.data.curation import curate
+from vjepa.data.episode_store import EpisodeStore
 from vjepa.data.lerobot_writer import EPISODES_PATH, VIDEO_PATH, Column, LeRobotWriter
 from vjepa.data.loader import ClipLoader, ClipReader
-from vjepa.data.store import EpisodeStore
 from vjepa.data.video import VideoFile
 from vjepa.imaging import square_resize
 

@@ -13,7 +13,7 @@ import pandas as pd
 from stages.runner import main
 from vjepa.checkpoints.encoder import save_encoder
 from vjepa.config import EncoderConfig, PretrainConfig
-from vjepa.data.store import EpisodeStore
+from vjepa.data.episode_store import EpisodeStore
 from vjepa.files import sha256_of, write_json
 from vjepa.pretraining.pretrain import Pretraining
 

@@ -12,9 +12,9 @@ from tiny_shards import write_tiny_shards
 from vjepa.data.augment import Augmentation
 from vjepa.data.clips import ClipBatch, ClipDraws, ClipSampler, EpochDraws, LoadedEpisodes
 from vjepa.data.episode import Episode
+from vjepa.data.episode_store import EpisodeStore
 from vjepa.data.loader import ClipLoader, ClipReader
 from vjepa.data.shards import load_episodes
-from vjepa.data.store import EpisodeStore
 from vjepa.errors import DataError, UserError
 
 LENGTHS = [9, 30, 12, 4, 25, 16, 18, 9]

@@ -21,6 +21,7 @@ from vjepa.data.augment import Augmentation
 from vjepa.data.clips import ClipDraws
 from vjepa.data.curation import curate
 from vjepa.data.episode import Episode
+from vjepa.data.episode_store import EpisodeStore
 from vjepa.data.layout import POSES
 from vjepa.data.loader import ClipLoader, ClipReader
 from vjepa.data.s3 import client, require_bucket, split_url, upload
@@ -35,7 +36,6 @@ from vjepa.data.shards import (
     write_shards,
 )
 from vjepa.data.storage import exists, opened, read, sha256_at
-from vjepa.data.store import EpisodeStore
 from vjepa.errors import DataError
 from vjepa.gates.gate import check
 from vjepa.gates.tables import shard_table

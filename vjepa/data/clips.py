@@ -1,7 +1,7 @@
 """Clips of episodes, drawn by step number alone, so that a resumed run sees what it would have seen.
 
 What is drawn hangs on the episodes' lengths and not on where their frames are: in memory (`LoadedEpisodes`) or in
-shards (`vjepa.data.store.EpisodeStore`).
+shards (`vjepa.data.episode_store.EpisodeStore`).
 """
 
 from __future__ import annotations

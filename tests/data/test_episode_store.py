@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from tiny_shards import write_tiny_shards
 
+from vjepa.data.episode_store import EpisodeStore
 from vjepa.data.shards import load_episodes
-from vjepa.data.store import EpisodeStore
 from vjepa.errors import DataError
 
 LENGTHS = [40, 7, 23, 40]
