@@ -1,6 +1,6 @@
 """Export the world model as ONNX files that numpy and onnxruntime alone can plan with.
 
-Reads models/encoder, models/world_model and the held-out part of data/shards; writes models/onnx and
+Reads models/encoder, models/world_model, data/profile.json and the held-out part of data/shards; writes models/onnx and
 metrics/export.json. The bundle's manifest also keeps the settings of the stages that made the model and their metrics.
 """
 
@@ -21,7 +21,7 @@ from vjepa.export.bundle import write_bundle
 from vjepa.files import write_json
 from vjepa.posttraining.world_model import load_world_model
 
-METRICS, SHARDS = Path("metrics"), Path("data/shards")
+METRICS, SHARDS, PROFILE = Path("metrics"), Path("data/shards"), Path("data/profile.json")
 MADE_BY = ("pretrain", "posttrain")
 
 
@@ -59,7 +59,8 @@ def run(
     measured = {stage: measured_by(stage) for stage in MADE_BY}
     model = load_world_model(Path("models/world_model"), load_encoder(Path("models/encoder")))
     held_out, layout = load_episodes(SHARDS, "test"), read_layout(SHARDS)
-    parity = write_bundle(Path("models/onnx"), model, held_out, layout, export, made_with, measured)
+    profile = json.loads(PROFILE.read_text())
+    parity = write_bundle(Path("models/onnx"), model, held_out, layout, export, made_with, measured, profile)
     write_json(METRICS / "export.json", parity)
 
 

@@ -283,7 +283,8 @@ class ValidateConfig:
     max_jump: float  # largest step of a state that is no hand pose, in units of its column's usual step
     max_static_share: float  # share of an episode's steps without motion above which it is noted
     max_outlier: float  # interquartile ranges from the median above which an episode's jerk or end is noted
-    reference: str | None  # data/profile.json of the data that the model in service learned from; null: no drift gate
+    # profile.json of the data that the model in service learned from (in its bundle, or in data/); null: no drift gate
+    reference: str | None
     max_drift: float  # Wasserstein distance from the reference, in standard deviations of the reference
     max_unknown_task_share: float  # share of episodes with tasks that the reference has not
 

@@ -12,14 +12,14 @@ import torch
 
 from vjepa.config import ExportConfig
 from vjepa.data.episode import Episode
-from vjepa.data.layout import POSES
+from vjepa.data.layout import POSES, layout_of
 from vjepa.errors import UserError
 from vjepa.export import bundle as export_bundle
 from vjepa.export.bundle import git_revision, write_bundle
 from vjepa.export.graphs import export_graph
 from vjepa.export.parity import measure_parity
 from vjepa.nn.encoder import VisionTransformer
-from vjepa.planning import Bundle
+from vjepa.planning import Bundle, CrossEntropyPlanner
 from vjepa.planning import WorldModel as Planned
 from vjepa.posttraining.world_model import WorldModel
 
@@ -53,7 +53,7 @@ def episodes(count: int = 3, frames: int = 8) -> list[Episode]:
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, float]]:
     path = tmp_path_factory.mktemp("export") / "onnx"
     metrics = {"posttrain": {"latent_l1": {"value": 0.1}}}
-    return path, write_bundle(path, world_model(), episodes(), POSES, CONFIG, {"seed": 3}, metrics)
+    return path, write_bundle(path, world_model(), episodes(), POSES, CONFIG, {"seed": 3}, metrics, {"episodes": 3})
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7])
@@ -93,7 +93,29 @@ def test_the_manifest_says_what_a_robot_needs_and_where_the_model_comes_from(
     assert manifest["parity"] == parity
     assert set(parity) == {"encoder_max_abs_error", "predictor_max_abs_error"}
     assert all(0 < error < 1e-4 for error in parity.values())
-    assert {file.name for file in path.iterdir()} == {"bundle.json", "encoder.onnx", "predictor.onnx"}
+    assert {file.name for file in path.iterdir()} == {"bundle.json", "encoder.onnx", "predictor.onnx", "profile.json"}
+    assert json.loads((path / "profile.json").read_text()) == {"episodes": 3}
+
+
+def test_joints_are_exported_with_their_names_and_planned_where_they_move(tmp_path: Path) -> None:
+    names = tuple(f"joint[{i}]" for i in range(14))
+    joints = layout_of(names, ("rad",) * 14, pose=False)
+    recorded = []
+    for episode in episodes():
+        states = np.concatenate([episode.states, episode.states], axis=1)
+        states[:, 5] = 0.25  # never moves
+        recorded.append(replace(episode, states=states, actions=joints.actions_between(states)))
+    parity = write_bundle(tmp_path / "onnx", world_model(states=14), recorded, joints, CONFIG, {}, {}, {})
+    assert max(parity.values()) < 1e-4
+    bundle = Bundle.open(tmp_path / "onnx")
+    assert bundle.state_names == names and bundle.derived and not bundle.in_metres
+    assert bundle.planned == (*range(5), *range(6, 14))
+    planner = CrossEntropyPlanner(horizon=2, samples=16, iterations=2, elites=4, sigma=0.6, max_move=1.0)
+    model = Planned(bundle)
+    goal = model.encode(recorded[0].frames[3:4])[0]
+    action = planner.plan(model, recorded[0].frames[2], recorded[0].states[2], goal, seed=0).action
+    assert action.shape == (14,) and action[5] == 0
+    assert ((action >= bundle.action_low - 1e-6) & (action <= bundle.action_high + 1e-6)).all()
 
 
 def test_bounds_hold_nearly_all_actions_of_the_data(exported: tuple[Path, dict[str, float]]) -> None:
@@ -124,7 +146,7 @@ def test_too_large_a_difference_is_an_error_and_leaves_the_old_bundle(
     path.mkdir()
     (path / "bundle.json").write_text("old")
     with pytest.raises(UserError, match=r"encoder_max_abs_error is .*, above export\.max_abs_error 1e-12"):
-        write_bundle(path, world_model(), episodes(), POSES, replace(CONFIG, max_abs_error=1e-12), {}, {})
+        write_bundle(path, world_model(), episodes(), POSES, replace(CONFIG, max_abs_error=1e-12), {}, {}, {})
     assert (path / "bundle.json").read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["onnx"]
 
@@ -147,7 +169,7 @@ def test_an_opset_that_the_exporter_can_not_write_is_an_error_in_one_line(tmp_pa
 
 def test_data_of_another_width_than_the_world_models_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"takes states and actions of 14 and 14, the data have 7 and 7"):
-        write_bundle(tmp_path / "onnx", world_model(states=14), episodes(), POSES, CONFIG, {}, {})
+        write_bundle(tmp_path / "onnx", world_model(states=14), episodes(), POSES, CONFIG, {}, {}, {})
 
 
 def test_the_revision_is_unknown_outside_a_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

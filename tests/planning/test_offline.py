@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,28 @@ def test_a_true_world_model_ranks_the_true_action_first_and_plans_it(toy_model: 
     assert 60 < outcome.direction_error_deg_random < 120
     assert outcome.action_error_cm < 0.4
     assert outcome.action_error_cm_still == pytest.approx(100 * np.hypot(0.04, 0.05), rel=1e-5)
+
+
+@pytest.mark.parametrize("derived", [True, False])
+def test_actions_that_are_no_lengths_are_searched_in_the_range_of_the_data(
+    make_toy_folder: Callable[..., Path], derived: bool
+) -> None:
+    """The same world, but its actions are said to be angles, whose range is no cube around 0."""
+    folder = make_toy_folder()
+    manifest = json.loads((folder / "bundle.json").read_text())
+    manifest["action"] |= {"units": ["rad", "rad", "1"], "derived": derived}
+    manifest["action"] |= {"low": [-0.02, -0.09, 0], "high": [0.1, 0.01, 1]}
+    (folder / "bundle.json").write_text(json.dumps(manifest))
+    model = WorldModel(Bundle.open(folder, threads=1))
+    planner = replace(PLANNER, sigma=0.6, max_move=1.0)
+    outcome = evaluate_step(model, step_of([0.04, -0.05]), planner, random_actions=99, seed=0)
+    assert outcome.true_action_rank <= 0.01 and outcome.direction_error_deg < 10
+    assert outcome.action_error_cm is None and outcome.action_error_cm_still is None
+    np.testing.assert_allclose(model.actions_of(model.proposal_of(np.array([0.1, -0.09, 1]))), [0.1, -0.09, 0])
+    moved = model.move(np.zeros((1, 3)), np.ones((1, 3)))
+    assert (moved == (1 if derived else 0)).all(), "what a command does to the state is not known"
+    steps = [step_of([0.04 + 0.001 * i, -0.04], key=str(i)) for i in range(21)]
+    assert {int(step.key) for step in choose_steps(steps, model, count=100, seed=0)} == set(range(10, 21))
 
 
 def test_every_step_has_random_actions_of_its_own(toy_model: WorldModel) -> None:

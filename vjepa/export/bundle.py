@@ -19,6 +19,7 @@ from vjepa.files import atomic_directory, sha256_of, write_json
 from vjepa.planning.bundle import FORMAT, GRAPHS, VERSION, Bundle
 from vjepa.posttraining.world_model import WorldModel
 
+PROFILE = "profile.json"
 PLANNED = (0, 1, 2)
 """Columns that the planner searches where an action moves a hand's pose: the position. The simulated hand neither turns
 nor grasps in the default data. Of other actions it searches all columns that change."""
@@ -33,6 +34,7 @@ def write_bundle(
     config: ExportConfig,
     params: Any,
     metrics: Any,
+    profile: Any,
 ) -> dict[str, float]:
     """Export a world model into the folder `path`, which is replaced only when all of it is there and fits.
 
@@ -44,6 +46,7 @@ def write_bundle(
         config: operator set, number of parity samples, and how large the difference may be.
         params: the settings it was made with, kept in the manifest.
         metrics: what was measured of it, kept in the manifest.
+        profile: what its data were like (`vjepa.gates.drift`), which travels with it as `profile.json`.
 
     Returns:
         `encoder_max_abs_error` and `predictor_max_abs_error`.
@@ -66,6 +69,7 @@ def write_bundle(
                     f"ONNX Runtime differs from torch: {name} is {error:.2g}, above export.max_abs_error "
                     f"{config.max_abs_error:.2g}; {path} stays as it was"
                 )
+        write_json(folder / PROFILE, profile)
         write_json(folder / "bundle.json", manifest(model, folder, held_out, layout, params, metrics, parity))
         Bundle.open(folder, threads=1)  # what the robot's side would refuse is not published
     return parity
@@ -86,7 +90,10 @@ def manifest(
     moves = [place for place, (least, most) in enumerate(zip(low, high, strict=True)) if least < most]
     planned = PLANNED if layout.pose and layout.derived else tuple(moves)
     intervals = np.concatenate([np.diff(episode.times) for episode in held_out])
-    files = {name: {"sha256": sha256_of(folder / name), "bytes": (folder / name).stat().st_size} for name in GRAPHS}
+    files = {
+        name: {"sha256": sha256_of(folder / name), "bytes": (folder / name).stat().st_size}
+        for name in (*GRAPHS, PROFILE)
+    }
     return {
         "format": FORMAT,
         "version": VERSION,
