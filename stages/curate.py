@@ -17,11 +17,12 @@ from vjepa.files import atomic_directory, write_json
 
 RAW = Path("data/raw")
 SHARDS = Path("data/shards")
+JOURNAL = Path("runs/curate")  # beside the outputs, which DVC deletes before a stage runs
 METRICS = Path("metrics/curate.json")
 
 
 def run(source: SourceConfig, curate: CurateConfig) -> None:
-    """Curate all episodes, in as many processes as there are cores."""
+    """Curate all episodes, in as many processes as there are cores or over the cluster that is named."""
     if not RAW.exists():
         raise DataError(f"{RAW} is missing: put a data set there, or make one with `dvc repro collect`")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for the processes to come: there is one a core already
@@ -29,16 +30,20 @@ def run(source: SourceConfig, curate: CurateConfig) -> None:
     console = Console(stderr=True, soft_wrap=True)
     with Progress(*columns, console=console) as progress, atomic_directory(SHARDS) as folder:
         bar = progress.add_task("curate", total=None)
-        counts = curation.curate(
+        done = curation.curate(
             RAW,
             folder,
             source,
             curate,
+            JOURNAL,
             workers=os.cpu_count() or 1,
             progress=lambda done, total: progress.update(bar, completed=done, total=total),
         )
+    counts = done.counts
     write_json(METRICS, counts)
-    left_out = sum(counts["quarantined"].values())
+    left_out = len(done.left_out)
+    if done.remembered:
+        console.print(f"{done.remembered} of {counts['episodes_read']} episodes were examined before ({JOURNAL})")
     console.print(
         f"{counts['episodes_train']} episodes to train on, {counts['episodes_test']} held out, {left_out} left out"
         + (f" (see {SHARDS / QUARANTINE})" if left_out else "")

@@ -242,6 +242,9 @@ class SourceConfig:
         require(not (stateless and self.action is not None), "action needs a state: give state or columns")
 
 
+BALANCES = ("none", "task")
+
+
 @dataclass
 class CurateConfig:
     """Raw episodes -> WebDataset shards and their manifest."""
@@ -251,12 +254,27 @@ class CurateConfig:
     test_share: float  # share of episodes held out, by hash of the episode
     min_frames: int  # shorter episodes go on the quarantine list
     min_motion: float  # path length of the hand, in m; episodes that move less go on the quarantine list
+    max_black: float  # share of nearly black frames; episodes with more go on the quarantine list
+    # s for which the picture may stand still while the states move (or at all where there are none)
+    max_frozen: float
+    # % of the range of brightness by which the picture may change at once; more is a cut to another scene: a video
+    # without states is parted there, an episode with states goes on the quarantine list
+    max_jump: float
     duplicate_distance: int  # bits (of 64 a frame) by which perceptual hashes of near-duplicates may differ on average
     episodes_per_shard: int
     store: str | None  # where the tars go: s3://bucket/prefix; null: beside the manifest, in data/shards
+    # none, or task: of each task at most balance_limit episodes are trained on, the others go on the quarantine list
+    balance: str
+    balance_limit: int
+    # null: processes of this machine; the address of a Ray cluster (auto, ray://host:port), or local: one started here
+    ray: str | None
 
     def __post_init__(self) -> None:
         require(0 < self.fps < float("inf"), f"fps must be a number above 0, not {self.fps}")
+        require(0 <= self.max_black <= 1, f"max_black must be from 0 to 1, not {self.max_black}")
+        require(self.max_frozen >= 0 and self.max_jump > 0, "max_frozen must be 0 or more, max_jump above 0")
+        require(self.balance in BALANCES, f"balance must be one of {BALANCES}, not {self.balance!r}")
+        require_counts(self, "balance_limit")
         require_counts(self, "min_frames")
         require(0 < self.test_share < 1, f"test_share must be between 0 and 1, not {self.test_share}")
         require(self.episodes_per_shard >= 1, "episodes_per_shard must be 1 or more")

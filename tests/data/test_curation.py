@@ -19,7 +19,7 @@ from vjepa.errors import DataError, UserError
 def run(raw: Path, out: Path, workers: int = 1, **changes: Any) -> dict[str, Any]:
     out.mkdir()
     source = replace(SOURCE, camera=changes.pop("camera", SOURCE.camera))
-    return curate(raw, out, source, replace(CONFIG, **changes), workers)
+    return curate(raw, out, source, replace(CONFIG, **changes), out.with_name(f"{out.name}-journal"), workers).counts
 
 
 def splits_by_scene(out: Path, numbers: list[int], seeds: list[int]) -> dict[int, str]:

@@ -189,7 +189,7 @@ def test_curation_takes_droid_as_it_takes_lerobot(tmp_path: Path) -> None:
     write_droid(tmp_path / "raw", [recording(seed) for seed in range(4)], fps=15.0)
     truncate(sorted((tmp_path / "raw").rglob("*.mp4"))[2])
     (tmp_path / "shards").mkdir()
-    counts = curate(tmp_path / "raw", tmp_path / "shards", tiny_droid.SOURCE, CONFIG)
+    counts = curate(tmp_path / "raw", tmp_path / "shards", tiny_droid.SOURCE, CONFIG, tmp_path / "journal").counts
     assert (counts["episodes_kept"], counts["quarantined"]["unreadable"]) == (3, 1)
     (left_out,) = json.loads((tmp_path / "shards/quarantine.json").read_text())
     assert left_out["episode"] == 2 and left_out["file"].endswith(f"recordings/MP4/{SERIAL}.mp4")

@@ -209,7 +209,7 @@ def test_a_defect_costs_its_own_episode_at_most(defect: Defect, tmp_path: Path) 
     raw = write_lerobot_v2(tmp_path / "raw", made, chunks_size=1000, **(defect.info or {}))
     defect.spoil(raw)
     (tmp_path / "shards").mkdir()
-    counts = curate(raw, tmp_path / "shards", SOURCE, CONFIG)
+    counts = curate(raw, tmp_path / "shards", SOURCE, CONFIG, tmp_path / "journal").counts
     kept = set(read_manifest(tmp_path / "shards")["episode_index"])
     assert {0, 2, 3} <= kept
     for split in ("train", "test"):
@@ -252,7 +252,7 @@ def test_what_spoils_all_episodes_is_refused_in_one_line(
     spoil(raw)
     (tmp_path / "shards").mkdir()
     with pytest.raises(UserError, match=complaint) as caught:
-        curate(raw, tmp_path / "shards", SOURCE, CONFIG)
+        curate(raw, tmp_path / "shards", SOURCE, CONFIG, tmp_path / "journal")
     assert "\n" not in str(caught.value)
     assert not list((tmp_path / "shards").iterdir())
 
@@ -261,7 +261,9 @@ def test_an_episode_recorded_twice_stays_in_one_split(tmp_path: Path) -> None:
     made = [recording(seed, size=64) for seed in range(6)]
     write_lerobot(tmp_path / "raw", [*made, *made])
     (tmp_path / "shards").mkdir()
-    counts = curate(tmp_path / "raw", tmp_path / "shards", SOURCE, replace(CONFIG, test_share=0.5))
+    counts = curate(
+        tmp_path / "raw", tmp_path / "shards", SOURCE, replace(CONFIG, test_share=0.5), tmp_path / "journal"
+    ).counts
     manifest = read_manifest(tmp_path / "shards").sort_values("episode_index")
     assert counts["near_duplicates"] == 6
     assert (manifest["split"].iloc[:6].to_numpy() == manifest["split"].iloc[6:].to_numpy()).all()

@@ -38,9 +38,15 @@ CONFIG = CurateConfig(
     test_share=0.4,
     min_frames=4,
     min_motion=0.02,
+    max_black=0.1,
+    max_frozen=0.5,
+    max_jump=20.0,
     duplicate_distance=2,
     episodes_per_shard=4,
     store=None,
+    balance="none",
+    balance_limit=1,
+    ray=None,
 )
 
 

@@ -8,51 +8,56 @@ episode is a new near-duplicate with a smaller hash, since leaving it would leak
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from vjepa.config import CurateConfig, SourceConfig
-from vjepa.data.duplicates import near_duplicates, perceptual_hashes
-from vjepa.data.episode import Episode
+from vjepa.data.balance import balance_tasks
+from vjepa.data.duplicates import near_duplicates
+from vjepa.data.examination import Examined, Outcome, Rejected
+from vjepa.data.fanout import Work, examine_all
+from vjepa.data.journal import Journal
 from vjepa.data.layout import write_layout
-from vjepa.data.raw import EpisodeError, Source
 from vjepa.data.s3 import require_bucket
-from vjepa.data.shards import QUARANTINE, REPAIRS, PackedEpisode, pack_episode, write_shards
+from vjepa.data.shards import QUARANTINE, REPAIRS, PackedEpisode, write_shards
 from vjepa.data.sources import open_source
 from vjepa.errors import DataError, UserError
-from vjepa.imaging import square_resize
-from vjepa.processes import worker_pool
 
-KINDS = ("unreadable", "missing frames", "time stamps off", "NaN state", "too short", "motionless")
+KINDS = (
+    "unreadable",
+    "missing frames",
+    "time stamps off",
+    "NaN state",
+    "too short",
+    "black",
+    "frozen",
+    "shot cut",
+    "motionless",
+    "balance",
+)
 """Why an episode may be left out."""
+EXAMPLES = 3
+"""Episodes of each kind whose pictures are given back."""
 
 
 @dataclass
-class Examined:
-    """An episode that can be used; its tar blocks wait in the file `blocks`."""
+class Curated:
+    """What a curation did.
 
-    row: dict[str, Any]
-    blocks: Path
-    fingerprint: str
-    hashes: np.ndarray
-    notes: tuple[str, ...]
+    Attributes:
+        counts: for the metrics: episodes read, kept, in each split, repaired, near-duplicates, quarantined by kind.
+        left_out: the quarantine list; the first few of a kind have pictures.
+        remembered: entries of the index that the journal knew from a run before.
+    """
 
-
-@dataclass
-class Rejected:
-    """An episode that is left out."""
-
-    episode: int
-    file: str
-    kind: str
-    reason: str
+    counts: dict[str, Any]
+    left_out: list[Rejected]
+    remembered: int
 
 
 def curate(
@@ -60,9 +65,10 @@ def curate(
     out: Path,
     source: SourceConfig,
     config: CurateConfig,
+    journal: Path,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
-) -> dict[str, Any]:
+) -> Curated:
     """Write the episodes of the data set `raw` as shards into `out`, with a manifest and what was left out.
 
     Args:
@@ -70,11 +76,9 @@ def curate(
         out: an empty folder; what was set right in episodes that are used is listed there as well, if anything was.
         source: what the data set is, and which of it makes an episode.
         config: what to take and what to leave out.
-        workers: processes; the result does not depend on their number.
-        progress: called with the number of episodes done and of all, after each one.
-
-    Returns:
-        Counts: episodes read, kept, in each split, repaired, near-duplicates, quarantined by kind.
+        journal: a folder that keeps what was found in each episode for the next run; the shards do not depend on it.
+        workers: processes, where no Ray cluster is named; the shards do not depend on their number either.
+        progress: called with the number of episodes done and of all, at the start and after each one.
 
     Raises:
         DataError: the data set is missing, empty, lacks what the settings name, or no episode can be used; the store
@@ -85,101 +89,77 @@ def curate(
     if config.store is not None:
         require_bucket(config.store)
     dataset = open_source(raw, source, config.fps)
-    kept: list[Examined] = []
-    rejected: list[Rejected] = []
-    with TemporaryDirectory(dir=out, prefix=".spool") as spool:
-        for done, result in enumerate(examine_all(dataset, source, config, Path(spool), workers), 1):
-            if isinstance(result, Examined):
-                kept.append(result)
-            else:
-                rejected.append(result)
-            if progress is not None:
-                progress(done, len(dataset.episodes))
-        if not kept:
-            raise DataError(
-                f"{raw}: none of {len(rejected)} episodes can be used; the first, {rejected[0].episode}, "
-                f"is left out since {rejected[0].reason}"
-            )
-        assign_splits(kept, config.duplicate_distance, config.test_share)
-        packed = (PackedEpisode(episode.row, take_blocks(episode)) for episode in kept)
-        manifest = write_shards(out, packed, config.episodes_per_shard, config.store)
-    quarantine = [
-        {"episode": item.episode, "file": item.file, "kind": item.kind, "reason": item.reason} for item in rejected
-    ]
+    records = Journal(journal, dataset, source, config)
+    paths = [records.path(entry) for entry in dataset.episodes]
+    found = {place: outcome for place, path in enumerate(paths) if (outcome := records.recall(path)) is not None}
+    remembered = len(found)
+    new = [place for place in range(len(paths)) if place not in found]
+    if progress is not None:
+        progress(remembered, len(paths))
+    for place, outcome in examine_all(dataset, Work(raw.absolute(), source, config), new, workers):
+        records.write(paths[place], outcome)
+        found[place] = outcome.light()
+        if progress is not None:
+            progress(len(found), len(paths))
+    kept, rejected, places = sort_out(records, paths, [found[place] for place in range(len(paths))])
+    if not kept:
+        raise DataError(
+            f"{raw}: none of {len(rejected)} episodes can be used; the first, {rejected[0].episode}, "
+            f"is left out since {rejected[0].reason}"
+        )
+    assign_splits(kept, config.duplicate_distance, config.test_share)
+    if config.balance == "task":
+        kept, surplus = balance_tasks(kept, config.balance_limit)
+        rejected += surplus
+    packed = (PackedEpisode(item.row, records.blocks(*places[item.row["key"]])) for item in kept)
+    manifest = write_shards(out, packed, config.episodes_per_shard, config.store)
     write_layout(out, dataset.layout)
-    (out / QUARANTINE).write_text(json.dumps(quarantine, indent=2) + "\n")
-    repaired = [{"episode": item.row["episode_index"], "notes": list(item.notes)} for item in kept if item.notes]
-    if repaired:
-        (out / REPAIRS).write_text(json.dumps(repaired, indent=2) + "\n")
+    repaired = write_lists(out, kept, rejected)
+    records.forget_others(set(paths))
     kinds = Counter(item.kind for item in rejected)
-    return {
+    counts = {
         "episodes_read": len(dataset.episodes),
         "episodes_kept": len(kept),
         "episodes_train": int((manifest["split"] == "train").sum()),
         "episodes_test": int((manifest["split"] == "test").sum()),
-        "repaired": len(repaired),
+        "repaired": repaired,
         "near_duplicates": len(kept) - manifest["group"].nunique(),
         "frames": int(manifest["frames"].sum()),
         "quarantined": {kind.replace(" ", "_").lower(): kinds[kind] for kind in KINDS},
     }
+    return Curated(counts, rejected, remembered)
 
 
-def examine_all(
-    dataset: Source, source: SourceConfig, config: CurateConfig, spool: Path, workers: int
-) -> Iterator[Examined | Rejected]:
-    """Examine every episode, in order; in `workers` processes if more than one."""
-    if workers == 1:
-        for entry in dataset.episodes:
-            yield examine(dataset, entry, config, spool)
-        dataset.close()
-        return
-    with worker_pool(workers, "free some memory", start_worker, (dataset.path, source, config, spool)) as pool:
-        yield from pool.map(examine_in_worker, range(len(dataset.episodes)), chunksize=16)
+def sort_out(
+    records: Journal, paths: Sequence[Path], outcomes: Sequence[Outcome]
+) -> tuple[list[Examined], list[Rejected], dict[str, tuple[Path, int]]]:
+    """The episodes that can be used, those that can't, and where the journal keeps the former, by key."""
+    kept: list[Examined] = []
+    rejected: list[Rejected] = []
+    places: dict[str, tuple[Path, int]] = {}
+    seen: Counter[str] = Counter()
+    for path, outcome in zip(paths, outcomes, strict=True):
+        for number, part in enumerate(outcome.parts):
+            if isinstance(part, Examined):
+                kept.append(part)
+                places[part.row["key"]] = path, number
+            else:
+                seen[part.kind] += 1
+                pictures = records.pictures(path, number) if seen[part.kind] <= EXAMPLES else part.pictures
+                rejected.append(replace(part, pictures=pictures))
+    return kept, rejected, places
 
 
-def start_worker(raw: Path, source: SourceConfig, config: CurateConfig, spool: Path) -> None:
-    """Open the data set once in each process."""
-    global _worker
-    _worker = open_source(raw, source, config.fps), config, spool
-
-
-def examine_in_worker(place: int) -> Examined | Rejected:
-    """Examine the episode at `place` in the index."""
-    dataset, config, spool = _worker
-    return examine(dataset, dataset.episodes[place], config, spool)
-
-
-_worker: tuple[Source, CurateConfig, Path]
-
-
-def examine(dataset: Source, entry: Any, config: CurateConfig, spool: Path) -> Examined | Rejected:
-    """Read, check, resize, hash and pack one episode."""
-    try:
-        raw = dataset.read(entry, config.fps)
-        if not np.isfinite(raw.states).all():
-            row, column = np.argwhere(~np.isfinite(raw.states))[0]
-            raise EpisodeError("NaN state", raw.file, f"{dataset.layout.state_names[column]} at {raw.times[row]:.3f} s")
-        if raw.actions is not None and not np.isfinite(raw.actions).all():
-            row, column = np.argwhere(~np.isfinite(raw.actions))[0]
-            at = f"{dataset.layout.action_names[column]} at {raw.times[row]:.3f} s"
-            raise EpisodeError("NaN state", raw.file, f"in the recorded action, {at}")
-        if len(raw.frames) < config.min_frames:
-            raise EpisodeError("too short", raw.file, f"{len(raw.frames)} frames at {config.fps:g} a second")
-        source = re.sub(r"[^a-z0-9]+", "-", dataset.robot.lower()).strip("-") or "raw"
-        frames = square_resize(raw.frames, config.image_size)
-        task, notes = raw.task.strip(), raw.notes
-        if not task and raw.states.shape[1]:
-            notes = (*notes, "it has no task: it is used without one")
-        actions = dataset.layout.actions_between(raw.states) if raw.actions is None else raw.actions
-        episode = Episode(f"{source}-{raw.index:06d}", task, frames, raw.times, raw.states, actions)
-        packed = pack_episode(episode, source, raw.index, config.fps, dataset.layout.pose)
-        if dataset.layout.pose and packed.row["motion_m"] < config.min_motion:
-            raise EpisodeError("motionless", raw.file, f"the hand moves {packed.row['motion_m']:.3f} m in all")
-    except EpisodeError as error:
-        return Rejected(entry.index, error.file.relative_to(dataset.path).as_posix(), error.kind, str(error))
-    blocks = spool / f"{raw.index}"
-    blocks.write_bytes(packed.blocks)
-    return Examined(packed.row, blocks, raw.fingerprint, perceptual_hashes(raw.frames), notes)
+def write_lists(out: Path, kept: Sequence[Examined], rejected: Sequence[Rejected]) -> int:
+    """Write what was left out and what was set right, and count the latter."""
+    quarantine = [
+        {"episode": item.episode, "file": item.file, "kind": item.kind, "reason": item.reason} for item in rejected
+    ]
+    (out / QUARANTINE).write_text(json.dumps(quarantine, indent=2) + "\n")
+    repaired = [{"episode": item.row["episode_index"], "notes": list(item.notes)} for item in kept if item.notes]
+    if repaired:
+        (out / REPAIRS).write_text(json.dumps(repaired, indent=2) + "\n")
+    return len(repaired)
 
 
 def take_blocks(episode: Examined) -> bytes:

@@ -104,6 +104,15 @@ class DroidSource:
             notes=notes,
         )
 
+    def files(self, entry: DroidEntry) -> list[Path]:
+        """Rows, metadata and the videos of all cameras, since the metadata say which is whose; and the sentences."""
+        videos = entry.folder.glob("recordings/MP4/*.mp4")
+        return [entry.folder / "trajectory.h5", *entry.folder.glob("metadata_*.json"), *videos, self.path / LABELS]
+
+    def facts(self, entry: DroidEntry) -> DroidEntry:
+        """The entry: nothing else of the data set concerns an episode."""
+        return entry
+
     def close(self) -> None:
         """Nothing is kept open."""
 

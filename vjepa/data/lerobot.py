@@ -90,6 +90,18 @@ class LeRobotSource:
         """One episode."""
         return self.dataset.read(entry, self.camera, self.mapping, fps)
 
+    def files(self, entry: EpisodeEntry) -> list[Path]:
+        """The data file that the index names and the camera's video file."""
+        return [entry.data_file, *(span.file for span in self.spans(entry))]
+
+    def facts(self, entry: EpisodeEntry) -> list[Any]:
+        """The entry, the frame rate, and the rows of all episodes in the same video file."""
+        return [entry, self.dataset.fps, *(self.dataset.rows_in(span.file) for span in self.spans(entry))]
+
+    def spans(self, entry: EpisodeEntry) -> list[VideoSpan]:
+        """Where the camera's frames are; nowhere for an entry that can't be read."""
+        return [entry.videos[self.camera]] if self.camera in entry.videos else []
+
     def close(self) -> None:
         """Close the video that is open."""
         self.dataset.close()
@@ -152,7 +164,7 @@ class LeRobotDataset:
         """
         if entry.problem:
             raise EpisodeError("unreadable", entry.data_file, entry.problem)
-        rows = self.rows(entry, mapping)
+        file, rows = self.rows(entry, mapping)
         times = rows.times
         chosen = np.arange(len(times)) if fps is None else nearest_rows(times - times[0], fps)
         frames, notes = self.frames(entry, camera, times, chosen)
@@ -164,12 +176,12 @@ class LeRobotDataset:
             states=rows.states[chosen],
             actions=rows.actions(mapping, chosen),
             fingerprint=rows.fingerprint(frames),
-            file=entry.data_file,
+            file=file,
             notes=(*entry.notes, *entry.videos[camera].notes, *notes),
         )
 
-    def rows(self, entry: EpisodeEntry, mapping: StateMapping) -> Rows:
-        """All rows of an episode.
+    def rows(self, entry: EpisodeEntry, mapping: StateMapping) -> tuple[Path, Rows]:
+        """The file that holds an episode's rows, and all of them.
 
         Their stamps keep the pace of the frame rate, wherever they start.
         """
@@ -190,7 +202,7 @@ class LeRobotDataset:
             due = f"{times[0] + row / self.fps:.3f} s is due at {self.fps:g} frames a second"
             raise EpisodeError("time stamps off", file, f"row {row} says {times[row]:.3f} s, {due}")
         try:
-            return Rows.of(mapping, times, {name: values[rows] for name, values in table.columns.items()})
+            return file, Rows.of(mapping, times, {name: values[rows] for name, values in table.columns.items()})
         except (IndexError, ValueError) as error:
             raise EpisodeError("unreadable", file, f"its states can't be made of its columns: {error}") from error
 
@@ -253,11 +265,11 @@ class LeRobotDataset:
             at = times[gaps.argmax()]
             raise EpisodeError("missing frames", span.file, f"no frame within {tolerance:.3f} s of {at:.3f} s")
         # A file with a frame for each of its rows whose spans hold more frames than rows runs too fast.
-        if len(self._stamps) == self._rows_in(span.file) and abs(len(stamps) - entry.length) > 1:
+        if len(self._stamps) == self.rows_in(span.file) and abs(len(stamps) - entry.length) > 1:
             detail = f"{len(stamps)} frames in the time of its {entry.length} rows: its header lies about the rate"
             raise EpisodeError("time stamps off", span.file, detail)
 
-    def _rows_in(self, file: Path) -> int:
+    def rows_in(self, file: Path) -> int:
         """Rows of all episodes in a video file, as the index states them."""
         if self._rows is None:
             self._rows = Counter()

@@ -84,6 +84,15 @@ class Source(Protocol):
             EpisodeError: it can't be used; the others still can.
         """
 
+    def files(self, entry: Any) -> Sequence[Path]:
+        """The files that an episode is read from, as far as the index names them."""
+
+    def facts(self, entry: Any) -> Any:
+        """What else the reading of an episode hangs on: its entry, and of the whole data set what concerns it.
+
+        It is made of dataclasses, lists, texts, numbers and paths; episodes that are added to the data set leave it.
+        """
+
     def close(self) -> None:
         """Close what is open."""
 

@@ -141,6 +141,14 @@ class VideoFolder:
             file=entry.file,
         )
 
+    def files(self, entry: VideoEntry) -> list[Path]:
+        """The video."""
+        return [entry.file]
+
+    def facts(self, entry: VideoEntry) -> VideoEntry:
+        """The entry: nothing else concerns a part of a video."""
+        return entry
+
     def close(self) -> None:
         """Nothing is kept open."""
 

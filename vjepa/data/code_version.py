@@ -1,0 +1,45 @@
+"""Which code examines episodes: what it found before holds only as long as that has not changed."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+ENTRANCES = ("vjepa.data.examination", "vjepa.data.sources")
+PACKAGES = ("av", "numpy", "pyarrow", "scipy")
+"""Those that read, decode, hash and encode."""
+
+
+@cache
+def code_version() -> str:
+    """SHA-256 over the modules that examine an episode and the versions of the packages that they stand on."""
+    code = {name: file_of(name).read_text() for name in sorted(modules(ENTRANCES))}
+    return hashlib.sha256(json.dumps([code, {name: version(name) for name in PACKAGES}]).encode()).hexdigest()
+
+
+def modules(entrances: tuple[str, ...]) -> set[str]:
+    """These modules and those of `vjepa.data`, and `vjepa.imaging`, that they import, however far."""
+    found: set[str] = set()
+    waiting = list(entrances)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            imports = [
+                node for node in ast.walk(ast.parse(file_of(name).read_text())) if isinstance(node, ast.ImportFrom)
+            ]
+            named = {node.module or "" for node in imports}
+            named |= {f"{node.module}.{alias.name}" for node in imports for alias in node.names}
+            waiting += [module for module in named if module.startswith(("vjepa.data.", "vjepa.imaging"))]
+            waiting = [module for module in waiting if file_of(module).exists()]
+    return found
+
+
+def file_of(module: str) -> Path:
+    """Where a module of this project is, or would be."""
+    return ROOT / (module.replace(".", "/") + ".py")

@@ -1,0 +1,28 @@
+"""Shot cuts: where a video jumps to another scene.
+
+The score of a cut is that of FFmpeg's filter `scdet`, whose limit is 10 by default: how much the picture changes, or
+how much more or less than a step before if that is less, so that steady motion is no cut. It is computed here since
+the frames are decoded and small already: the filter takes several times as long for them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def changes(frames: np.ndarray) -> np.ndarray:
+    """Mean change from each frame to the next: `uint8 [T, H, W, 3]` to `float64 [T - 1]`, % of the range of pixels."""
+    after, before = frames[1:], frames[:-1]
+    return (np.maximum(after, before) - np.minimum(after, before)).mean((1, 2, 3)) * 100 / 255
+
+
+def cuts(change: np.ndarray, max_jump: float) -> np.ndarray:
+    """The frames that start another scene, by the changes `float64 [T - 1]`: `int64 [C]`, ascending."""
+    score = np.minimum(change, np.abs(np.diff(change, prepend=0.0)))
+    return np.flatnonzero(score > max_jump) + 1
+
+
+def shots(frames: np.ndarray, max_jump: float) -> list[slice]:
+    """The shots of a video `uint8 [T, H, W, 3]`, in order and without gaps."""
+    starts = [0, *cuts(changes(frames), max_jump).tolist()]
+    return [slice(start, end) for start, end in zip(starts, [*starts[1:], len(frames)], strict=True)]
