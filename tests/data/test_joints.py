@@ -37,7 +37,7 @@ def write(path: Path, count: int = 6, **spoiled: np.ndarray) -> Path:
 
 def curated(tmp_path: Path, source: SourceConfig, **spoiled: np.ndarray) -> Path:
     (tmp_path / "shards").mkdir(parents=True)
-    curate(write(tmp_path / "raw", **spoiled), tmp_path / "shards", source, CONFIG)
+    curate(write(tmp_path / "raw", **spoiled), tmp_path / "shards", source, CONFIG, tmp_path / "journal")
     return tmp_path / "shards"
 
 

@@ -23,7 +23,7 @@ from vjepa.errors import DataError
 def test_curation_makes_shards_without_states(tmp_path: Path) -> None:
     write_videos(tmp_path / "raw", [recording(seed) for seed in range(8)])
     (tmp_path / "shards").mkdir()
-    counts = curate(tmp_path / "raw", tmp_path / "shards", VIDEO_ALONE, CONFIG)
+    counts = curate(tmp_path / "raw", tmp_path / "shards", VIDEO_ALONE, CONFIG, tmp_path / "journal").counts
     assert counts["episodes_kept"] == 8
     layout, manifest = read_layout(tmp_path / "shards"), read_manifest(tmp_path / "shards")
     assert layout.state_names == layout.action_names == () and not layout.pose
@@ -44,7 +44,7 @@ def test_a_bad_file_is_left_out_with_its_reason_and_the_others_are_used(tmp_path
     with open(raw / "videos.csv", "a") as listed:
         listed.write(f"../outside.mp4,x\n{outside},x\nfilms/link.mp4,x\nfilms/missing.mp4,x\n")
     (tmp_path / "shards").mkdir()
-    counts = curate(raw, tmp_path / "shards", VIDEO_ALONE, CONFIG)
+    counts = curate(raw, tmp_path / "shards", VIDEO_ALONE, CONFIG, tmp_path / "journal").counts
     assert counts["episodes_kept"] == 2 and counts["quarantined"]["unreadable"] == 6
     reasons = {item["episode"]: item for item in json.loads((tmp_path / "shards/quarantine.json").read_text())}
     assert reasons[1]["file"] == "films/01.mp4" and "can't be" in reasons[1]["reason"]

@@ -96,7 +96,7 @@ class Journal:
         return outcome.parts[number]
 
     def forget_others(self, paths: set[Path]) -> None:
-        """Remove what is kept in other files than these."""
+        """Remove what is kept in other files than these, and what a killed run left half written."""
         for file in self.folder.glob("??/*"):
             if file not in paths:
                 file.unlink()
