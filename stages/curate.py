@@ -14,9 +14,11 @@ from vjepa.data import curation
 from vjepa.data.shards import QUARANTINE, REPAIRS
 from vjepa.errors import DataError
 from vjepa.files import atomic_directory, write_json
+from vjepa.report.curation_page import write_curation_page
 
 RAW = Path("data/raw")
 SHARDS = Path("data/shards")
+SUMMARY = Path("data/summary.html")  # beside the shards: a change of the page retrains nothing
 JOURNAL = Path("runs/curate")  # beside the outputs, which DVC deletes before a stage runs
 METRICS = Path("metrics/curate.json")
 
@@ -41,6 +43,7 @@ def run(source: SourceConfig, curate: CurateConfig) -> None:
         )
     counts = done.counts
     write_json(METRICS, counts)
+    write_curation_page(SUMMARY, SHARDS, counts, done.left_out)
     left_out = len(done.left_out)
     if done.remembered:
         console.print(f"{done.remembered} of {counts['episodes_read']} episodes were examined before ({JOURNAL})")
@@ -48,6 +51,7 @@ def run(source: SourceConfig, curate: CurateConfig) -> None:
         f"{counts['episodes_train']} episodes to train on, {counts['episodes_test']} held out, {left_out} left out"
         + (f" (see {SHARDS / QUARANTINE})" if left_out else "")
         + (f", {counts['repaired']} repaired (see {SHARDS / REPAIRS})" if counts["repaired"] else "")
+        + f"; {SUMMARY} shows them"
     )
 
 

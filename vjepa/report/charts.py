@@ -76,6 +76,26 @@ def line_chart(name: str, alt: str, steps: Sequence[float], lines: Mapping[str, 
         return themed_svg(figure, name, alt)
 
 
+def histogram(name: str, alt: str, words: str, values: np.ndarray, counted: str = "episodes") -> str:
+    """How many there are of each size, as inline SVG.
+
+    Args:
+        name: starts the ids inside the SVG; unique on the page.
+        alt: what it shows, for readers who don't see it.
+        words: below the axis of sizes.
+        values: the sizes, `[N]`.
+        counted: what they are sizes of, beside the other axis.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(3.5, 2.3), layout="constrained")
+        axes = figure.subplots()
+        axes.hist(values, bins=24, color=COLOURS["accent"])
+        axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.set(xlabel=words, ylabel=counted)
+        return themed_svg(figure, name, alt)
+
+
 def energy_chart(
     name: str, alt: str, offsets_m: np.ndarray, energy: np.ndarray, true_m: np.ndarray, best_m: np.ndarray
 ) -> str:

@@ -22,7 +22,6 @@ from vjepa.report.quantities import spaced
 Values = dict[str, Any]
 CLOSE_M = 0.05
 """The hand's distance to the goal that counts as reached, m."""
-STRIP_FRAMES = 8
 MASK_SCALE = 3
 """Masked clips are enlarged before they are cut, so that the borders of the patches stay sharp."""
 
@@ -126,19 +125,3 @@ def answer_cards(answers: Sequence[Values], episodes: Sequence[Episode], frames:
             }
         )
     return sorted(cards, key=lambda card: card["kind"])
-
-
-def film_strips(episodes: Sequence[Episode]) -> list[Values]:
-    """The first held-out episode of each task, at most ten, eight frames each."""
-    first: dict[str, Episode] = {}
-    for episode in episodes:
-        first.setdefault(episode.task, episode)
-    return [
-        {
-            "task": task,
-            "key": episode.key,
-            "seconds": f"{episode.times[-1] - episode.times[0]:.1f}",
-            "frames": [film.data_uri(frame) for frame in film.spread(episode.frames, STRIP_FRAMES)],
-        }
-        for task, episode in sorted(first.items())[:10]
-    ]

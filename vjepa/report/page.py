@@ -13,15 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
-from markupsafe import Markup
 
 from vjepa.config import AlignConfig, CurateConfig, EncoderConfig, PlanConfig, PosttrainConfig, PretrainConfig
 from vjepa.files import atomic_directory
-from vjepa.report import examples, sections
+from vjepa.report import data_section, examples, sections
 from vjepa.report.examples import MaskPicture
 from vjepa.report.figure import save_figure
+from vjepa.report.html import render
 from vjepa.report.inputs import Inputs
 from vjepa.report.quantities import quantities
 from vjepa.report.verdicts import PHRASES, compare, limits
@@ -53,17 +52,7 @@ def write_report(
         masks: what each mask generator leaves of it.
     """
     values = page_values(inputs, settings, clip, masks)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("vjepa.report"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    loader = environment.loader
-    assert loader is not None
-    style = Markup(loader.get_source(environment, "page.css")[0])  # our own file: goes in as it is
-    page = environment.get_template("page.html.j2").render(style=style, **values)
+    page = render("page.html.j2", **values)
     with atomic_directory(path) as folder:
         (folder / "index.html").write_text(page, encoding="utf-8")
         save_figure(folder / "figure.png", inputs.planned, values["tiles"])
@@ -93,8 +82,8 @@ def page_values(
         "cards": examples.planned_cards(inputs.planned, frame_ms),
         "energy": examples.energy_section(inputs.energy),
         "answers": examples.answer_cards(inputs.answers, inputs.episodes, settings.align.frames, settings.align.stride),
-        "strips": examples.film_strips(inputs.episodes),
-        "data": sections.data_summary(inputs.manifest, inputs.quarantine),
+        "strips": data_section.film_strips(inputs.episodes),
+        "data": data_section.data_summary(inputs.manifest, inputs.quarantine),
         "timings": sections.timing_rows(inputs.timings),
         "appendix": sections.every_number([quantity for stage in found for quantity in found[stage]]),
         "encoder": encoder,

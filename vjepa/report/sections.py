@@ -5,12 +5,9 @@ A section without material returns nothing, and the template says so in its plac
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-import pandas as pd
 from markupsafe import Markup
 
 from vjepa.report import charts
@@ -115,23 +112,6 @@ def curves(inputs: Inputs) -> dict[str, list[Values]]:
                 svg = charts.line_chart(f"{stage}-{names[0]}", alt, curve["step"].to_list(), lines)
                 drawn[stage].append({"title": title, "ends": ends, "svg": Markup(svg)})
     return drawn
-
-
-def data_summary(manifest: pd.DataFrame, quarantine: Sequence[Values]) -> Values:
-    """Episodes by task and split, and how many were left out for which reason (numbers in a reason are blanked)."""
-    splits = [split for split in ("train", "test") if (manifest["split"] == split).any()]
-    splits += sorted(set(manifest["split"]) - set(splits))
-    counts = manifest.groupby(["task", "split"]).size()
-    tasks = sorted(manifest["task"].unique())
-    rows = [{"task": task, "counts": [int(counts.get((task, split), 0)) for split in splits]} for task in tasks]
-    reasons = Counter(re.sub(r"\d+(\.\d+)?(e-?\d+)?", "…", str(entry["reason"])) for entry in quarantine)
-    return {
-        "splits": splits,
-        "rows": rows,
-        "totals": [int((manifest["split"] == split).sum()) for split in splits],
-        "largest": max((max(row["counts"]) for row in rows), default=1),
-        "quarantine": reasons.most_common(),
-    }
 
 
 def timing_rows(timings: dict[str, dict[str, float]]) -> list[Values]:
