@@ -14,7 +14,6 @@ import json
 import statistics
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 from rich.console import Console
@@ -75,7 +74,7 @@ def found_copies() -> dict[str, float]:
 def examined(number: int, frames: np.ndarray) -> Examined:
     """An episode as curation holds it, of states that were recorded anew: their hash says nothing of copies."""
     fingerprint = hashlib.sha256(frames.tobytes()).hexdigest()
-    return Examined({"key": f"{number:06d}"}, Path(), fingerprint, perceptual_hashes(frames), ())
+    return Examined({"key": f"{number:06d}"}, b"", fingerprint, perceptual_hashes(frames), "", ())
 
 
 def many_hashes(count: int) -> np.ndarray:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import sys
 import tempfile
@@ -42,9 +43,9 @@ from vjepa.config import CurateConfig, SourceConfig
 from vjepa.data.augment import Augmentation
 from vjepa.data.clips import ClipDraws
 from vjepa.data.curation import curate
-from vjepa.data.episode_store import EpisodeStore
 from vjepa.data.lerobot_writer import EPISODES_PATH, VIDEO_PATH, Column, LeRobotWriter
 from vjepa.data.loader import ClipLoader, ClipReader
+from vjepa.data.store import EpisodeStore
 from vjepa.data.video import VideoFile
 from vjepa.imaging import square_resize
 
@@ -209,10 +210,23 @@ def main() -> None:
             path.mkdir()
         write(raw, small)
         source = SourceConfig("lerobot", CAMERA, None, [], None)
-        all_train = CurateConfig(
-            FPS, SIZE, 1e-9, FRAMES, min_motion=0.0, duplicate_distance=2, episodes_per_shard=4, store=None
+        config = CurateConfig(
+            fps=FPS,
+            image_size=SIZE,
+            test_share=1e-9,
+            min_frames=FRAMES,
+            min_motion=0.0,
+            max_black=1.0,
+            max_frozen=math.inf,
+            max_jump=100.0,
+            duplicate_distance=2,
+            episodes_per_shard=4,
+            store=None,
+            balance="none",
+            balance_limit=1,
+            ray=None,
         )
-        curate(raw, shards, source, all_train)
+        curate(raw, shards, source, config, Path(folder) / "journal")
         store = EpisodeStore(shards, "train", kept_bytes=0)
         draws = ClipDraws(store.lengths, FRAMES, STRIDE, SEED)
         places = np.concatenate([np.stack(draws.draw(step, BATCH), 1) for step in range(BATCHES + 1)])

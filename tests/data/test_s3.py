@@ -98,7 +98,7 @@ def test_curated_episodes_on_s3_pass_the_gate_and_are_not_sent_twice(
     manifests = []
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
-        curate(tmp_path / "raw", tmp_path / name, SOURCE, replace(CONFIG, store=store))
+        curate(tmp_path / "raw", tmp_path / name, SOURCE, replace(CONFIG, store=store), tmp_path / "journal")
         manifests.append(read_manifest(tmp_path / name))
     assert manifests[0].equals(manifests[1])
     assert len(sent) == manifests[0]["shard"].nunique() > 2

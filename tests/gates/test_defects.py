@@ -18,7 +18,7 @@ from good_shards import CURATE, FPS, JOINTS, LIMITS, SIZE, VIDEO, good_episodes,
 from vjepa.data.curation import KINDS
 from vjepa.data.layout import POSES, read_layout
 from vjepa.data.poses import actions_between
-from vjepa.data.shards import read_manifest
+from vjepa.data.shards import BALANCE, read_manifest
 from vjepa.gates.expectations import Outcome, evaluate
 from vjepa.gates.gate import build_tables
 from vjepa.gates.suites import LEFT_OUT, build_suites
@@ -207,7 +207,7 @@ def test_what_curation_left_out_and_repaired_is_limited_by_kind_and_in_all(tmp_p
 
 
 def test_each_kind_that_curation_knows_has_a_remedy() -> None:
-    assert set(LEFT_OUT) == set(KINDS)
+    assert {*LEFT_OUT, BALANCE} == set(KINDS)
 
 
 def test_leaks_between_the_splits_and_wrong_rows_of_the_manifest_fail(tmp_path: Path) -> None:

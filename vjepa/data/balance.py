@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from vjepa.data.examination import Examined, Rejected
+from vjepa.data.shards import BALANCE
 
 
 def balance_tasks(episodes: Sequence[Examined], limit: int) -> tuple[list[Examined], list[Rejected]]:
@@ -30,5 +31,5 @@ def balance_tasks(episodes: Sequence[Examined], limit: int) -> tuple[list[Examin
         if episode.row["key"] in surplus:
             count = surplus[episode.row["key"]]
             reason = f"balance: its task has {count} training episodes, the {limit} with the smallest hashes are used"
-            left_out.append(Rejected(episode.row["episode_index"], episode.file, "balance", reason))
+            left_out.append(Rejected(episode.row["episode_index"], episode.file, BALANCE, reason))
     return kept, left_out

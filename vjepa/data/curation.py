@@ -24,7 +24,7 @@ from vjepa.data.fanout import Work, examine_all
 from vjepa.data.journal import Journal
 from vjepa.data.layout import write_layout
 from vjepa.data.s3 import require_bucket
-from vjepa.data.shards import QUARANTINE, REPAIRS, PackedEpisode, write_shards
+from vjepa.data.shards import BALANCE, QUARANTINE, REPAIRS, PackedEpisode, write_shards
 from vjepa.data.sources import open_source
 from vjepa.errors import DataError, UserError
 
@@ -38,7 +38,7 @@ KINDS = (
     "frozen",
     "shot cut",
     "motionless",
-    "balance",
+    BALANCE,
 )
 """Why an episode may be left out."""
 EXAMPLES = 3
@@ -160,13 +160,6 @@ def write_lists(out: Path, kept: Sequence[Examined], rejected: Sequence[Rejected
     if repaired:
         (out / REPAIRS).write_text(json.dumps(repaired, indent=2) + "\n")
     return len(repaired)
-
-
-def take_blocks(episode: Examined) -> bytes:
-    """The tar blocks of an episode; their file goes, so that they lie on the disk once."""
-    blocks = episode.blocks.read_bytes()
-    episode.blocks.unlink()
-    return blocks
 
 
 def assign_splits(episodes: list[Examined], duplicate_distance: float, test_share: float) -> None:

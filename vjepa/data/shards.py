@@ -29,6 +29,7 @@ from vjepa.errors import DataError
 from vjepa.files import sha256_of
 
 MANIFEST, QUARANTINE, REPAIRS = "manifest.parquet", "quarantine.json", "repairs.json"
+BALANCE = "balance"  # the kind of those on the quarantine list of which others are enough
 SPLITS = ("train", "test")
 MEMBERS = ("video.mp4", "state.npy", "action.npy", "time.npy", "meta.json")
 

@@ -21,6 +21,9 @@ LEFT_OUT = {
     "time stamps off": "look at the clock that wrote the time stamps; export the data set anew",
     "NaN state": "look at the sensor or the export that left gaps; fill or cut them in the raw data",
     "too short": "lower curate.min_frames or curate.fps if such short episodes are of use",
+    "black": "look at the camera and its exposure; raise curate.max_black if so many dark pictures are of use",
+    "frozen": "look at the camera and the recording: its pictures stop while the robot moves",
+    "shot cut": "cut these recordings apart in the raw data; raise curate.max_jump if the picture may change so fast",
     "motionless": "lower curate.min_motion if standing still is of use, else look whether the states were recorded",
 }
 """What to do about each kind of episode that curation leaves out."""

@@ -42,10 +42,7 @@ def write_curation_page(path: Path, shards: Path, counts: Mapping[str, Any], lef
     page = render(
         "curation.html.j2",
         facts=facts(manifest, counts, len(left_out)),
-        charts=[
-            *(histogram(manifest, *what) for what in HISTOGRAMS if manifest[what[0]].max() > 0),
-            per_task(manifest),
-        ],
+        charts=distributions(manifest),
         data=data_summary(manifest, []),
         strips=kept_strips(shards, manifest),
         kinds=kinds(left_out),
@@ -65,6 +62,12 @@ def facts(manifest: pd.DataFrame, counts: Mapping[str, Any], left_out: int) -> l
         ("Repaired", f"{counts['repaired']:,}"),
         ("Length", f"{manifest['duration_s'].sum() / 60:,.1f} min, {counts['frames']:,} frames"),
     ]
+
+
+def distributions(manifest: pd.DataFrame) -> list[dict[str, Any]]:
+    """What is worth a histogram: where there are no hand poses, motion is not."""
+    found = [histogram(manifest, *what) for what in HISTOGRAMS if manifest[what[0]].max() > 0]
+    return [*found, per_task(manifest)]
 
 
 def histogram(manifest: pd.DataFrame, column: str, title: str, words: str, factor: float) -> dict[str, Any]:
