@@ -43,9 +43,9 @@ from vjepa.config import CurateConfig, SourceConfig
 from vjepa.data.augment import Augmentation
 from vjepa.data.clips import ClipDraws
 from vjepa.data.curation import curate
+from vjepa.data.episode_store import EpisodeStore
 from vjepa.data.lerobot_writer import EPISODES_PATH, VIDEO_PATH, Column, LeRobotWriter
 from vjepa.data.loader import ClipLoader, ClipReader
-from vjepa.data.store import EpisodeStore
 from vjepa.data.video import VideoFile
 from vjepa.imaging import square_resize
 
@@ -218,7 +218,7 @@ def main() -> None:
             min_motion=0.0,
             max_black=1.0,
             max_frozen=math.inf,
-            max_jump=100.0,
+            max_scene_change=100.0,
             duplicate_distance=2,
             episodes_per_shard=4,
             store=None,

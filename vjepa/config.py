@@ -259,7 +259,7 @@ class CurateConfig:
     max_frozen: float
     # % of the range of brightness by which the picture may change at once; more is a cut to another scene: a video
     # without states is parted there, an episode with states goes on the quarantine list
-    max_jump: float
+    max_scene_change: float
     duplicate_distance: int  # bits (of 64 a frame) by which perceptual hashes of near-duplicates may differ on average
     episodes_per_shard: int
     store: str | None  # where the tars go: s3://bucket/prefix; null: beside the manifest, in data/shards
@@ -272,10 +272,10 @@ class CurateConfig:
     def __post_init__(self) -> None:
         require(0 < self.fps < float("inf"), f"fps must be a number above 0, not {self.fps}")
         require(0 <= self.max_black <= 1, f"max_black must be from 0 to 1, not {self.max_black}")
-        require(self.max_frozen >= 0 and self.max_jump > 0, "max_frozen must be 0 or more, max_jump above 0")
+        require(self.max_frozen >= 0, f"max_frozen must be 0 or more, not {self.max_frozen}")
+        require(self.max_scene_change > 0, f"max_scene_change must be above 0, not {self.max_scene_change}")
         require(self.balance in BALANCES, f"balance must be one of {BALANCES}, not {self.balance!r}")
-        require_counts(self, "balance_limit")
-        require_counts(self, "min_frames")
+        require_counts(self, "min_frames", "balance_limit")
         require(0 < self.test_share < 1, f"test_share must be between 0 and 1, not {self.test_share}")
         require(self.episodes_per_shard >= 1, "episodes_per_shard must be 1 or more")
         url = self.store is None or re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w.=-]+)*", self.store)

@@ -129,7 +129,7 @@ def test_what_shapes_an_episode_is_examined_anew_and_nothing_else(
     examined(raw, out, monkeypatch)
     for changes in ({"test_share": 0.5}, {"episodes_per_shard": 2}, {"duplicate_distance": -1}, {"balance": "task"}):
         assert examined(raw, out, monkeypatch, replace(CONFIG, **changes))[0] == []
-    for changes in ({"fps": 10.0}, {"min_motion": 0.03}, {"max_jump": 30.0}):
+    for changes in ({"fps": 10.0}, {"min_motion": 0.03}, {"max_scene_change": 30.0}):
         assert examined(raw, out, monkeypatch, replace(CONFIG, **changes))[0] == [0, 1, 2, 3]
         assert examined(raw, out, monkeypatch)[0] == [0, 1, 2, 3]  # the others were forgotten: the folder does not grow
     video = sorted(raw.rglob("*.mp4"))[1]

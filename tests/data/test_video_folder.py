@@ -67,6 +67,22 @@ def test_a_long_video_becomes_several_episodes_of_one_split(tmp_path: Path) -> N
     assert len(whole) == len(shown) and np.abs(whole - made[0].frames[shown]).mean() < 3
 
 
+def test_all_parts_of_a_video_are_in_one_split_with_what_any_of_them_resembles(tmp_path: Path) -> None:
+    """The second video ends as the first begins: what is near a part of it is not parted from its other parts."""
+    made = [recording(seed, length=100) for seed in range(8)]
+    made.append(replace(made[0], frames=np.concatenate([made[1].frames[:67], made[0].frames[67:]])))
+    raw = write_videos(tmp_path / "raw", made, fps=4.0)
+    (tmp_path / "shards").mkdir()
+    config = replace(CONFIG, fps=4.0, test_share=0.5)
+    counts = curate(raw, tmp_path / "shards", VIDEO_ALONE, config, tmp_path / "journal").counts
+    manifest = read_manifest(tmp_path / "shards")
+    manifest["video"] = [int(number) for number in manifest["episode_index"] // 3]
+    assert (manifest.groupby("video")["split"].nunique() == 1).all() and manifest["split"].nunique() == 2
+    groups = manifest.groupby("video")["group"].unique()
+    assert all(len(group) == 1 for group in groups) and groups[0][0] == groups[1][0] == groups[8][0]
+    assert counts["near_duplicates"] == 3 and counts["episodes_kept"] == 27
+
+
 def test_a_rate_that_the_video_does_not_have_is_no_silent_repetition(tmp_path: Path) -> None:
     raw = write_videos(tmp_path / "raw", [recording(0)], fps=4.0)
     with pytest.raises(DataError, match=r"time stamps off: 4 frames a second, 8 are wanted"):

@@ -1,8 +1,9 @@
 """From a raw data set to shards: which episodes are used, in which split, and why others are not.
 
 The split of an episode hangs on its own states alone, so it stays where it is when episodes are added, moved or encoded
-anew. Near-duplicates share a split, that of the member with the smallest hash; so the one thing that can move an
-episode is a new near-duplicate with a smaller hash, since leaving it would leak one split into the other.
+anew. Near-duplicates, and the parts of one video, share a split, that of the member with the smallest hash; so the one
+thing that can move an episode is a new near-duplicate with a smaller hash, since leaving it would leak one split into
+the other.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from vjepa.config import CurateConfig, SourceConfig
 from vjepa.data.balance import balance_tasks
@@ -107,7 +110,7 @@ def curate(
             f"{raw}: none of {len(rejected)} episodes can be used; the first, {rejected[0].episode}, "
             f"is left out since {rejected[0].reason}"
         )
-    assign_splits(kept, config.duplicate_distance, config.test_share)
+    near_duplicates_found = assign_splits(kept, config.duplicate_distance, config.test_share)
     if config.balance == "task":
         kept, surplus = balance_tasks(kept, config.balance_limit)
         rejected += surplus
@@ -123,7 +126,7 @@ def curate(
         "episodes_train": int((manifest["split"] == "train").sum()),
         "episodes_test": int((manifest["split"] == "test").sum()),
         "repaired": repaired,
-        "near_duplicates": len(kept) - manifest["group"].nunique(),
+        "near_duplicates": near_duplicates_found,
         "frames": int(manifest["frames"].sum()),
         "quarantined": {kind.replace(" ", "_").lower(): kinds[kind] for kind in KINDS},
     }
@@ -162,17 +165,27 @@ def write_lists(out: Path, kept: Sequence[Examined], rejected: Sequence[Rejected
     return len(repaired)
 
 
-def assign_splits(episodes: list[Examined], duplicate_distance: float, test_share: float) -> None:
-    """Set `split` and `group` in the rows: near-duplicates share both, whatever their order."""
-    labels = near_duplicates(np.stack([episode.hashes for episode in episodes]), duplicate_distance)
+def assign_splits(episodes: list[Examined], duplicate_distance: float, test_share: float) -> int:
+    """Set `split` and `group` in the rows: near-duplicates and parts of one recording share both, in any order.
+
+    Returns:
+        How many episodes have a near-duplicate before them.
+    """
+    near = near_duplicates(np.stack([episode.hashes for episode in episodes]), duplicate_distance)
+    _, recording = np.unique([episode.fingerprint for episode in episodes], return_inverse=True)
+    # an episode links its near-duplicates to the other parts of the recording that it comes from
+    size = near.max() + recording.max() + 2
+    links = coo_array((np.ones(len(near)), (near, near.max() + 1 + recording)), shape=(size, size))
+    _, labels = connected_components(links, directed=False)
     groups: dict[int, list[Examined]] = {}
-    for label, episode in zip(labels, episodes, strict=True):
+    for label, episode in zip(labels[near], episodes, strict=True):
         groups.setdefault(int(label), []).append(episode)
     for members in groups.values():
         first = min(members, key=lambda member: (member.fingerprint, member.row["key"]))
         for member in members:
             member.row["group"] = first.row["key"]
             member.row["split"] = split_of(first.fingerprint, test_share)
+    return len(episodes) - len(np.unique(near))
 
 
 def split_of(fingerprint: str, test_share: float) -> str:

@@ -89,7 +89,7 @@ def examine(dataset: Source, entry: Any, config: CurateConfig) -> Outcome:
         lasting = error.kind != "unreadable" and error.file in named
         return Outcome([rejected(dataset, entry.index, error)], lasting)
     frames = square_resize(raw.frames, config.image_size)
-    spans = [slice(0, len(frames))] if raw.states.shape[1] else shots(frames, config.max_jump)
+    spans = [slice(0, len(frames))] if raw.states.shape[1] else shots(frames, config.max_scene_change)
     parts: list[Examined | Rejected] = []
     for number, span in enumerate(spans):
         suffix = f"-{number:02d}" if len(spans) > 1 else ""
@@ -159,7 +159,7 @@ def check_pictures(
     if end - start > config.max_frozen:
         while_what = " while the robot moves" if states.shape[1] else ""
         raise EpisodeError("frozen", raw.file, f"the picture stands still from {start:.3f} to {end:.3f} s{while_what}")
-    later = cuts(change, config.max_jump)
+    later = cuts(change, config.max_scene_change)
     if len(later) and states.shape[1]:  # a video without any is in shots already
         raise EpisodeError("shot cut", raw.file, f"the picture jumps to another scene at {times[later[0]]:.3f} s")
 

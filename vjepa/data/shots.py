@@ -16,13 +16,13 @@ def changes(frames: np.ndarray) -> np.ndarray:
     return (np.maximum(after, before) - np.minimum(after, before)).mean((1, 2, 3)) * 100 / 255
 
 
-def cuts(change: np.ndarray, max_jump: float) -> np.ndarray:
+def cuts(change: np.ndarray, max_scene_change: float) -> np.ndarray:
     """The frames that start another scene, by the changes `float64 [T - 1]`: `int64 [C]`, ascending."""
     score = np.minimum(change, np.abs(np.diff(change, prepend=0.0)))
-    return np.flatnonzero(score > max_jump) + 1
+    return np.flatnonzero(score > max_scene_change) + 1
 
 
-def shots(frames: np.ndarray, max_jump: float) -> list[slice]:
+def shots(frames: np.ndarray, max_scene_change: float) -> list[slice]:
     """The shots of a video `uint8 [T, H, W, 3]`, in order and without gaps."""
-    starts = [0, *cuts(changes(frames), max_jump).tolist()]
+    starts = [0, *cuts(changes(frames), max_scene_change).tolist()]
     return [slice(start, end) for start, end in zip(starts, [*starts[1:], len(frames)], strict=True)]

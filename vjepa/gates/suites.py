@@ -23,7 +23,7 @@ LEFT_OUT = {
     "too short": "lower curate.min_frames or curate.fps if such short episodes are of use",
     "black": "look at the camera and its exposure; raise curate.max_black if so many dark pictures are of use",
     "frozen": "look at the camera and the recording: its pictures stop while the robot moves",
-    "shot cut": "cut these recordings apart in the raw data; raise curate.max_jump if the picture may change so fast",
+    "shot cut": "cut these recordings apart in the raw data; raise curate.max_scene_change if pictures may change so",
     "motionless": "lower curate.min_motion if standing still is of use, else look whether the states were recorded",
 }
 """What to do about each kind of episode that curation leaves out."""
