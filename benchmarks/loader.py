@@ -236,7 +236,7 @@ def main() -> None:
             "streamed": lambda: ours(store, 0),
             "lerobot": lambda: lerobots(raw, places),
             "lerobot_small": lambda: lerobots(small, places),
-            "loop": lambda: rate(in_a_loop(Videos(raw, places)), 1, BATCH * BATCHES // 3),
+            "loop": lambda: rate(in_a_loop(Videos(raw, places)), 1, BATCH * BATCHES // 4),
         }
         runs: dict[str, list[float]] = {name: [] for name in sides}
         for repeat in range(REPEATS):
