@@ -25,6 +25,8 @@ def test_a_ray_cluster_gives_the_same_shards(tmp_path: Path) -> None:
 
 def test_a_cluster_that_is_not_there_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = write_lerobot(tmp_path / "raw", [recording(0)])
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))  # where Ray notes the clusters of this machine
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
     with pytest.raises(UserError, match=r"^curate\.ray: no Ray cluster at 'auto': [^\n]*$"):
         shards(raw, tmp_path / "nowhere", "auto")
     monkeypatch.setitem(sys.modules, "ray", None)
