@@ -39,7 +39,7 @@ def run(source: SourceConfig, curate: CurateConfig) -> None:
             curate,
             JOURNAL,
             workers=os.cpu_count() or 1,
-            progress=lambda done, total: progress.update(bar, completed=done, total=total),
+            progress=lambda count, total: progress.update(bar, completed=count, total=total),
         )
     counts = done.counts
     write_json(METRICS, counts)

@@ -118,7 +118,7 @@ def run(plan: PlanConfig, collect: CollectConfig, seed: int) -> None:
 
     metrics: dict[str, Any] = {"offline": estimates(offline, [step.key for step in steps])}
     pictures: dict[str, dict[str, Any]] = {}
-    if model.bundle.in_metres:
+    if model.bundle.in_metres and len(model.planned) > 1:
         pictures["energy.npz"] = energy_landscape(model, steps, planner.max_move)
     if jobs := closed_loop_jobs(plan):
         scene = partial(open_scene, collect=collect, steps=control_steps(model.bundle.time_step_s))

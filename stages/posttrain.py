@@ -11,6 +11,7 @@ from pathlib import Path
 from stages.runner import main
 from vjepa.checkpoints.encoder import load_encoder
 from vjepa.config import PosttrainConfig
+from vjepa.data.layout import read_layout
 from vjepa.data.shards import load_episodes
 from vjepa.files import sha256_of, write_json
 from vjepa.posttraining.posttrain import Posttraining, evaluate
@@ -21,6 +22,7 @@ SHARDS, ENCODER = Path("data/shards"), Path("models/encoder")
 
 def run(posttrain: PosttrainConfig, seed: int) -> None:
     """Train the predictor and measure it on held-out episodes."""
+    read_layout(SHARDS).require_states(SHARDS)
     encoder, episodes = load_encoder(ENCODER), load_episodes(SHARDS, "train")
     identity = [sha256_of(SHARDS / "manifest.parquet"), sha256_of(ENCODER / "model.safetensors")]
     training = Posttraining(encoder, episodes, posttrain, seed, Path("runs/posttrain"), identity)

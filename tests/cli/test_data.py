@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import yaml
@@ -100,6 +101,42 @@ def test_joints_are_proposed_as_they_are_without_those_that_never_change(tmp_pat
     assert config.state is None and config.columns[0].at == [0, 1, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13]
     source = open_source(raw, config, 10.0)
     assert source.read(source.episodes[0], 10.0).states.shape == (16, 12)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "pose"),
+    [
+        ("observation.state", None, False),
+        (
+            "observation.state",
+            ["shoulder_pan.pos", "shoulder_lift.pos", "elbow.pos", "a", "b", "c", "jaw"],
+            False,
+        ),
+        ("observation.state", {"motors": ["x", "y", "z", "roll", "pitch", "yaw", "gripper"]}, True),
+        ("observation.state.cartesian", None, True),
+    ],
+)
+def test_only_what_is_called_a_pose_is_proposed_as_one(name: str, values: object, pose: bool, tmp_path: Path) -> None:
+    """Seven numbers may be seven joints; read as metres they would pass for a pose."""
+    made = recording(0)
+    made.columns = {name: made.states}
+    features = {CAMERA: {"dtype": "video"}, name: {"dtype": "float32", "shape": [7], "names": values}}
+    raw = write_lerobot_v2(tmp_path / "raw", [made], features=features)
+    config = read_config(SourceConfig, yaml.safe_load(proposal(inspect(raw))), "source")
+    assert (config.state is not None) == pose and bool(config.columns) != pose
+
+
+def test_a_video_without_a_stated_length_is_described(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.webm"), "w", format="webm", options={"live": "1"}) as container:
+        stream = container.add_stream("libvpx", rate=8)
+        stream.height = stream.width = 32
+        stream.pix_fmt = "yuv420p"
+        for image in recording(0).frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    found = inspect(tmp_path)
+    assert (found.episodes, found.frames) == (1, 16) and found.strip is not None
+    assert found.hours == pytest.approx(2 / 3600, rel=0.1)
 
 
 def test_videos_alone_are_described_and_proposed(tmp_path: Path) -> None:

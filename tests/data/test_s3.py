@@ -162,7 +162,7 @@ def test_changed_bytes_on_s3_are_found_named_and_mended(tmp_path: Path, store: s
     bucket, key = split_url(row["shard"])
     changed = bytearray(read(row["shard"], 0, 1 << 30))
     changed[row["offset"] + 600] ^= 1
-    client().put_object(Bucket=bucket, Key=key, Body=bytes(changed))
+    client().put_object(Bucket=bucket, Key=key, Body=bytes(changed), Metadata={"sha256": row["shard_sha256"]})
     for reader in (lambda: load_episodes(tmp_path, "train"), lambda: read_episode_members(tmp_path, row)):
         with pytest.raises(DataError, match=rf"{row['shard']}: {row['key']} is damaged.*SHA-256"):
             reader()

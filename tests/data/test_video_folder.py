@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from tiny_lerobot import CONFIG, POSE, recording, truncate
@@ -28,6 +31,10 @@ def test_curation_makes_shards_without_states(tmp_path: Path) -> None:
     layout, manifest = read_layout(tmp_path / "shards"), read_manifest(tmp_path / "shards")
     assert layout.state_names == layout.action_names == () and not layout.pose
     assert (manifest["state_width"] == 0).all() and (manifest["motion_m"] == 0).all()
+    with pytest.raises(
+        DataError, match=r"an encoder can learn from them \(dvc repro pretrain\)"
+    ):
+        layout.require_states(tmp_path / "shards")
     for episode in load_episodes(tmp_path / "shards", "train"):
         frames = len(episode.frames)
         assert episode.states.shape == (frames, 0) and episode.actions.shape == (frames - 1, 0)
@@ -52,6 +59,34 @@ def test_a_bad_file_is_left_out_with_its_reason_and_the_others_are_used(tmp_path
     for number in (4, 5, 6):
         assert reasons[number]["file"] == "videos.csv" and "leads out of" in reasons[number]["reason"]
     assert reasons[7]["file"] == "films/missing.mp4"
+
+
+def test_a_video_that_changes_its_size_and_a_list_of_other_files_cost_themselves_alone(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for name in ("b.mp4", "c.mp4"):
+        (raw / name).write_bytes(encode_mp4(recording(0, size=64).frames, 8.0))
+    pieces = []
+    for first, size in ((0, 64), (25, 96)):
+        target = io.BytesIO()
+        with av.open(target, "w", format="mpegts") as container:
+            stream = container.add_stream("mpeg2video", rate=25)
+            stream.height = stream.width = size
+            stream.pix_fmt = "yuv420p"
+            for number, image in enumerate(recording(1, length=25, size=size).frames):
+                frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+                frame.pts, frame.time_base = first + number, Fraction(1, 25)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+        pieces.append(target.getvalue())
+    (raw / "a.mpg").write_bytes(b"".join(pieces))
+    (raw / "d.mp4").write_text("ffconcat version 1.0\nfile c.mp4\n")
+    (tmp_path / "shards").mkdir()
+    done = curate(raw, tmp_path / "shards", VIDEO_ALONE, CONFIG, tmp_path / "journal")
+    assert done.counts["episodes_kept"] == 2
+    reasons = {item.file: item.reason for item in done.left_out}
+    assert "changes its size from 64 x 64 to 96 x 96 pixels" in reasons["a.mpg"]
+    assert "is a list of other files (concat), no video" in reasons["d.mp4"]
 
 
 def test_a_long_video_becomes_several_episodes_of_one_split(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def write_lerobot(
         "fps": FPS,
         "features": {
             CAMERA: {"dtype": "video", "shape": [32, 32, 3], "names": ["height", "width", "channels"]},
-            STATE: {"dtype": "float32", "shape": [7], "names": None},
+            STATE: {"dtype": "float32", "shape": [7], "names": ["x", "y", "z", "roll", "pitch", "yaw", "gripper"]},
         },
         "data_path": "rows/part-{chunk_index:02d}-{file_index:02d}.parquet",
         "video_path": "films/{video_key}/part-{chunk_index:02d}-{file_index:02d}.mp4",
@@ -142,7 +142,7 @@ def write_lerobot_v2(path: Path, recordings: list[Recording], version: str = "v2
         "chunks_size": 2,
         "features": {
             CAMERA: {"dtype": "video", "shape": [32, 32, 3], "names": ["height", "width", "channels"]},
-            STATE: {"dtype": "float32", "shape": [7], "names": None},
+            STATE: {"dtype": "float32", "shape": [7], "names": ["x", "y", "z", "roll", "pitch", "yaw", "gripper"]},
         },
         "data_path": "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
         "video_path": "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4",

@@ -18,7 +18,7 @@ from good_shards import CURATE, FPS, JOINTS, LIMITS, SIZE, VIDEO, good_episodes,
 from vjepa.data.curation import KINDS
 from vjepa.data.layout import POSES, read_layout
 from vjepa.data.poses import actions_between
-from vjepa.data.shards import BALANCE, read_manifest
+from vjepa.data.shards import BALANCE, SHORT_SHOT, read_manifest
 from vjepa.gates.expectations import Outcome, evaluate
 from vjepa.gates.gate import build_tables
 from vjepa.gates.suites import LEFT_OUT, build_suites
@@ -83,7 +83,7 @@ OF_POSES: dict[str, Failure] = {
     "states.gripper between": (1, 90, ["toy-000001 frame 3 (1.5)"], "source.state.gripper.open"),
     "states.pitch between": (1, 90, ["toy-000002 frame 3 (90)"], "source.state.rotation.unit"),
     "states.x between": (6, 90, [f"toy-000003 frame {frame} (2." for frame in range(5)], "validate.position_low"),
-    "pictures.contrast between": (2, 90, ["toy-000006 frame 2 ", "toy-000006 frame 3 "], "validate.min_contrast"),
+    "samples.flat_share between": (1, 17, ["toy-000006 (0.3333)"], "validate.min_contrast"),
     "pictures.time_step_s between": (
         2,
         90,
@@ -179,7 +179,7 @@ def test_videos_without_states_are_held_to_pictures_and_times_alone(tmp_path: Pa
     frozen = failed["samples.frozen_share between"]
     assert frozen.is_note, "nothing may move in a video without a robot"
     assert_fails(frozen, (1, 10, ["toy-000003 (0."], "validate.max_frozen_share"))
-    assert_fails(failed["pictures.contrast between"], (1, 60, ["toy-000001 frame 4 ("], "validate.min_contrast"))
+    assert_fails(failed["samples.flat_share between"], (1, 10, ["toy-000001 (0.1667)"], "validate.min_contrast"))
     assert_fails(failed["pictures.time_step_s between"], (1, 60, ["toy-000002 frame 5 (0.135)"], "curate.fps"))
     assert len(failed) == 4 and "episodes.duration_error_s between" in failed
 
@@ -207,7 +207,7 @@ def test_what_curation_left_out_and_repaired_is_limited_by_kind_and_in_all(tmp_p
 
 
 def test_each_kind_that_curation_knows_has_a_remedy() -> None:
-    assert {*LEFT_OUT, BALANCE} == set(KINDS)
+    assert {*LEFT_OUT, BALANCE, SHORT_SHOT} == set(KINDS)
 
 
 def test_leaks_between_the_splits_and_wrong_rows_of_the_manifest_fail(tmp_path: Path) -> None:

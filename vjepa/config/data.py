@@ -220,6 +220,7 @@ class ValidateConfig:
     max_unknown_task_share: float  # share of episodes with tasks that the reference has not
 
     def __post_init__(self) -> None:
+        require_counts(self, "sampled_episodes")
         for name in ("position_low", "position_high"):
             require(len(getattr(self, name)) == 3, f"{name} needs three numbers: x, y, z")
         for field in fields(self):

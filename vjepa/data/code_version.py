@@ -10,8 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-ENTRANCES = ("vjepa.data.examination", "vjepa.data.sources")
-PACKAGES = ("av", "numpy", "pyarrow", "scipy")
+ENTRANCES = ("vjepa.data.examination", "vjepa.data.journal", "vjepa.data.sources")
+PACKAGES = ("av", "h5py", "numpy", "pandas", "pyarrow", "scipy")
 """Those that read, decode, hash and encode."""
 
 

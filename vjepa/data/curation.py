@@ -27,7 +27,7 @@ from vjepa.data.fanout import Work, examine_all
 from vjepa.data.journal import Journal
 from vjepa.data.layout import write_layout
 from vjepa.data.s3 import require_bucket
-from vjepa.data.shards import BALANCE, QUARANTINE, REPAIRS, PackedEpisode, write_shards
+from vjepa.data.shards import BALANCE, QUARANTINE, REPAIRS, SHORT_SHOT, PackedEpisode, write_shards
 from vjepa.data.sources import open_source
 from vjepa.errors import DataError, UserError
 
@@ -41,6 +41,7 @@ KINDS = (
     "frozen",
     "shot cut",
     "motionless",
+    SHORT_SHOT,
     BALANCE,
 )
 """Why an episode may be left out."""

@@ -106,8 +106,8 @@ class DroidSource:
 
     def files(self, entry: DroidEntry) -> list[Path]:
         """Rows, metadata and the videos of all cameras, since the metadata say which is whose; and the sentences."""
-        videos = entry.folder.glob("recordings/MP4/*.mp4")
-        return [entry.folder / "trajectory.h5", *entry.folder.glob("metadata_*.json"), *videos, self.path / LABELS]
+        found = [file for names in ("metadata_*.json", "recordings/MP4/*.mp4") for file in entry.folder.glob(names)]
+        return [entry.folder / "trajectory.h5", *sorted(found), self.path / LABELS]
 
     def facts(self, entry: DroidEntry) -> DroidEntry:
         """The entry: nothing else of the data set concerns an episode."""

@@ -17,7 +17,7 @@ from vjepa.data.duplicates import perceptual_hashes
 from vjepa.data.episode import Episode
 from vjepa.data.pictures import black_frames, longest_freeze
 from vjepa.data.raw import EpisodeError, RawEpisode, Source
-from vjepa.data.shards import pack_episode
+from vjepa.data.shards import SHORT_SHOT, pack_episode
 from vjepa.data.shots import changes, cuts, shots
 from vjepa.imaging import square_resize
 
@@ -65,7 +65,8 @@ class Outcome:
     Attributes:
         parts: one episode, or one for each shot of a video without states.
         lasting: whether reading it again would give the same as long as its files do not change. What could not be
-            read may have been a disk that was away, or lie in a file that the index does not name.
+            used as it was read may have been a disk that was away; what was read may lie in a file that the index does
+            not name.
     """
 
     parts: list[Examined | Rejected]
@@ -82,12 +83,10 @@ class Outcome:
 
 def examine(dataset: Source, entry: Any, config: CurateConfig) -> Outcome:
     """Read, check, resize, hash and pack the episode of an entry."""
-    named = set(dataset.files(entry))
     try:
         raw = dataset.read(entry, config.fps)
     except EpisodeError as error:
-        lasting = error.kind != "unreadable" and error.file in named
-        return Outcome([rejected(dataset, entry.index, error)], lasting)
+        return Outcome([rejected(dataset, entry.index, error)], lasting=False)
     frames = square_resize(raw.frames, config.image_size)
     spans = [slice(0, len(frames))] if raw.states.shape[1] else shots(frames, config.max_scene_change)
     parts: list[Examined | Rejected] = []
@@ -96,8 +95,10 @@ def examine(dataset: Source, entry: Any, config: CurateConfig) -> Outcome:
         try:
             parts.append(examine_span(dataset, raw, frames, span, suffix, config))
         except EpisodeError as error:
+            if suffix and error.kind == "too short":
+                error = EpisodeError(SHORT_SHOT, error.file, f"{len(frames[span])} frames from one cut to the next")
             parts.append(rejected(dataset, entry.index, error, frames[span]))
-    return Outcome(parts, raw.file in named)
+    return Outcome(parts, raw.file in dataset.files(entry))
 
 
 def examine_span(
@@ -127,12 +128,13 @@ def examine_span(
         raise EpisodeError("NaN state", raw.file, f"in the recorded action, {at}")
     if len(shown) < config.min_frames:
         raise EpisodeError("too short", raw.file, f"{len(shown)} frames at {config.fps:g} a second")
-    check_pictures(raw, shown, times, states, config)
+    moved = layout.actions_between(states)
+    check_pictures(raw, shown, times, moved, config)
     source = re.sub(r"[^a-z0-9]+", "-", dataset.robot.lower()).strip("-") or "raw"
     task, notes = raw.task.strip(), raw.notes
     if not task and states.shape[1]:
         notes = (*notes, "it has no task: it is used without one")
-    actions = raw.actions[span.start : span.stop - 1] if raw.actions is not None else layout.actions_between(states)
+    actions = moved if raw.actions is None else raw.actions[span.start : span.stop - 1]
     episode = Episode(f"{source}-{raw.index:06d}{suffix}", task, shown, times - times[0], states, actions)
     packed = pack_episode(episode, source, raw.index, config.fps, layout.pose)
     if layout.pose and packed.row["motion_m"] < config.min_motion:
@@ -143,9 +145,9 @@ def examine_span(
 
 
 def check_pictures(
-    raw: RawEpisode, frames: np.ndarray, times: np.ndarray, states: np.ndarray, config: CurateConfig
+    raw: RawEpisode, frames: np.ndarray, times: np.ndarray, moved: np.ndarray, config: CurateConfig
 ) -> None:
-    """Refuse what is black, frozen or cut.
+    """Refuse what is black, frozen or cut; `moved` `float32 [T - 1, S]` is what the states change by.
 
     Raises:
         EpisodeError: it says where.
@@ -155,12 +157,12 @@ def check_pictures(
         detail = f"{black.sum()} of {len(black)} frames, the first at {times[black.argmax()]:.3f} s"
         raise EpisodeError("black", raw.file, detail)
     change = changes(frames)
-    start, end = longest_freeze(change, times, states)
+    start, end = longest_freeze(change, times, moved)
     if end - start > config.max_frozen:
-        while_what = " while the robot moves" if states.shape[1] else ""
+        while_what = " while the robot moves" if moved.shape[1] else ""
         raise EpisodeError("frozen", raw.file, f"the picture stands still from {start:.3f} to {end:.3f} s{while_what}")
     later = cuts(change, config.max_scene_change)
-    if len(later) and states.shape[1]:  # a video without any is in shots already
+    if len(later) and moved.shape[1]:  # a video without any is in shots already
         raise EpisodeError("shot cut", raw.file, f"the picture jumps to another scene at {times[later[0]]:.3f} s")
 
 

@@ -19,14 +19,16 @@ from typing import Any
 from vjepa.config import CurateConfig, SourceConfig
 from vjepa.data.code_version import code_version
 from vjepa.data.examination import Outcome, examine
-from vjepa.data.raw import Source
+from vjepa.data.raw import Source, facts_in_words
 from vjepa.data.sources import open_source
 from vjepa.errors import UserError
 from vjepa.processes import worker_pool
 
 TOGETHER = 4
 """Neighbouring episodes that go to one worker at once, since they share files."""
-Submit = Callable[[list[int]], "Future[list[Outcome]]"]
+Submit = Callable[["list[Place]"], "Future[list[Outcome]]"]
+Place = tuple[int, str]
+"""A place in the index, and what is said there (`facts_in_words`)."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ def examine_all(dataset: Source, work: Work, places: Sequence[int], processes: i
         waiting = iter(places)
         while True:
             while len(under_way) < workers.at_once and (task := list(islice(waiting, workers.together))):
-                under_way[workers.submit(task)] = task
+                said = [(place, facts_in_words(dataset, dataset.episodes[place])) for place in task]
+                under_way[workers.submit(said)] = task
             if not under_way:
                 return
             for done in wait(under_way, return_when=FIRST_COMPLETED).done:
@@ -92,13 +95,15 @@ def workers_for(dataset: Source, work: Work, processes: int) -> AbstractContextM
 def this_process(dataset: Source, work: Work) -> Iterator[Workers]:
     """No others: a task is done when it is handed out."""
 
-    def submit(places: list[int]) -> Future[list[Outcome]]:
+    def submit(places: list[Place]) -> Future[list[Outcome]]:
         done: Future[list[Outcome]] = Future()
-        done.set_result([examine(dataset, dataset.episodes[place], work.config) for place in places])
+        done.set_result([examine(dataset, dataset.episodes[place], work.config) for place, _ in places])
         return done
 
-    yield Workers(submit, 1, 1)
-    dataset.close()
+    try:
+        yield Workers(submit, 1, 1)
+    finally:
+        dataset.close()
 
 
 @contextmanager
@@ -140,7 +145,7 @@ def ray_workers(work: Work, address: str, processes: int) -> Iterator[Workers]:
         ray.shutdown()
 
 
-def examine_elsewhere(work: Work, places: list[int], code: str) -> list[Outcome]:
+def examine_elsewhere(work: Work, places: list[Place], code: str) -> list[Outcome]:
     """Examine episodes on a node of a cluster, if its code is that of the one who asks.
 
     Raises:
@@ -151,13 +156,20 @@ def examine_elsewhere(work: Work, places: list[int], code: str) -> list[Outcome]
     return examine_places(work, places)
 
 
-def examine_places(work: Work, places: list[int]) -> list[Outcome]:
-    """Examine the episodes at these places in the index; the data set stays open for the next ones."""
+def examine_places(work: Work, places: list[Place]) -> list[Outcome]:
+    """Examine the episodes at these places in the index; the data set stays open for the next ones.
+
+    Raises:
+        UserError: the index says something else there than where the work came from.
+    """
     global _opened
     if _opened is None or _opened[0] != work:
         _opened = work, open_source(work.raw, work.source, work.config.fps)
     dataset = _opened[1]
-    return [examine(dataset, dataset.episodes[place], work.config) for place in places]
+    for place, said in places:
+        if place >= len(dataset.episodes) or facts_in_words(dataset, dataset.episodes[place]) != said:
+            raise UserError(f"{work.raw} is not the same for all who curate it: was it changed, or is it an old copy?")
+    return [examine(dataset, dataset.episodes[place], work.config) for place, _ in places]
 
 
 _opened: tuple[Work, Source] | None = None

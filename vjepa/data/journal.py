@@ -18,7 +18,7 @@ import numpy as np
 from vjepa.config import CurateConfig, SourceConfig
 from vjepa.data.code_version import code_version
 from vjepa.data.examination import Examined, Outcome, Rejected
-from vjepa.data.raw import Source
+from vjepa.data.raw import Source, facts_in_words
 from vjepa.errors import DataError
 from vjepa.files import atomic_path
 
@@ -45,12 +45,9 @@ class Journal:
 
     def path(self, entry: Any) -> Path:
         """The file of an entry; in folders of their first digits, since there may be millions."""
-
-        def plain(value: Any) -> Any:
-            return value.relative_to(self.dataset.path).as_posix() if isinstance(value, Path) else asdict(value)
-
-        found = [*self.basis, self.dataset.facts(entry), [(file, *state(file)) for file in self.dataset.files(entry)]]
-        key = hashlib.sha256(json.dumps(found, default=plain, sort_keys=True).encode()).hexdigest()
+        files = [(file.relative_to(self.dataset.path).as_posix(), *age(file)) for file in self.dataset.files(entry)]
+        found = [*self.basis, facts_in_words(self.dataset, entry), files]
+        key = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
         return self.folder / key[:2] / key
 
     def write(self, path: Path, outcome: Outcome) -> None:
@@ -123,7 +120,7 @@ def read(path: Path) -> Outcome | None:
     return Outcome(parts, about["lasting"])
 
 
-def state(file: Path) -> tuple[int, int]:
+def age(file: Path) -> tuple[int, int]:
     """Size and time of the last change of a file, ns; zeros if it is missing."""
     try:
         found = file.stat()

@@ -34,6 +34,18 @@ class Layout:
     pose: bool
     derived: bool
 
+    def require_states(self, shards: Path) -> None:
+        """Refuse videos alone.
+
+        Raises:
+            DataError: there are no states.
+        """
+        if not self.state_names:
+            raise DataError(
+                f"{shards} holds videos without states: an encoder can learn from them (dvc repro pretrain), "
+                "a world model can't"
+            )
+
     def actions_between(self, states: np.ndarray) -> np.ndarray:
         """Actions that lead from each state to the next, `float32 [T, S] -> [T - 1, S]`; poses turn by rotations."""
         if self.pose:

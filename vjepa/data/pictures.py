@@ -20,18 +20,20 @@ def black_frames(frames: np.ndarray) -> np.ndarray:
     return (frames @ LUMA <= BLACK_PIXEL).mean((1, 2)) >= BLACK_SHARE
 
 
-def longest_freeze(change: np.ndarray, times: np.ndarray, states: np.ndarray) -> tuple[float, float]:
+def longest_freeze(change: np.ndarray, times: np.ndarray, moved: np.ndarray) -> tuple[float, float]:
     """The longest stretch in which the picture stands still although the states move.
 
     Args:
         change: of the picture from each frame to the next, `float64 [T - 1]`, as `vjepa.data.shots.changes` has it.
         times: `float64 [T]`, s.
-        states: `float32 [T, S]`; without any (S = 0), every stretch counts.
+        moved: `float32 [T - 1, S]`, by how much the states change from each frame to the next: not the states, whose
+            angles leap by a turn where they wrap around. Without any (S = 0), every stretch counts.
 
     Returns:
         Its start and end, s; equal where there is none.
     """
     longest = (float(times[0]), float(times[0]))
+    states = np.concatenate([np.zeros((1, moved.shape[1])), np.cumsum(moved, axis=0, dtype=np.float64)])
     covered = np.linalg.norm(np.ptp(states, axis=0))
     edges = np.flatnonzero(np.diff(change <= STILL, prepend=False, append=False))
     for start, end in edges.reshape(-1, 2).tolist():  # frames start to end show the same picture

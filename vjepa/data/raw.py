@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
@@ -95,6 +96,15 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Close what is open."""
+
+
+def facts_in_words(dataset: Source, entry: Any) -> str:
+    """What a data set says of an entry, wherever its folder is: equal for equal entries."""
+
+    def plain(value: Any) -> Any:
+        return value.relative_to(dataset.path).as_posix() if isinstance(value, Path) else asdict(value)
+
+    return json.dumps(dataset.facts(entry), default=plain, sort_keys=True)
 
 
 @dataclass

@@ -8,6 +8,7 @@ AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE), never from files of this
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import os
 import time
@@ -38,6 +39,7 @@ PATIENCE_S = 120.0
 """How long a server that does not answer is waited for, in s."""
 
 PAUSE_S = 0.5
+BUFFER = 1 << 20
 CLIENT = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=10, read_timeout=30)
 PARTS = TransferConfig(multipart_threshold=8 << 20, multipart_chunksize=8 << 20, max_concurrency=4)
 
@@ -47,7 +49,7 @@ AGAIN = ("RequestTimeout", "NoSuchUpload", "BadDigest")
 
 
 def upload(file: Path, url: str, sha256: str, patience_s: float = PATIENCE_S) -> None:
-    """Send a file in parts, unless an object of its size that was sent with this `sha256` is there already.
+    """Send a file in parts, unless an object with this `sha256` is there already.
 
     Raises:
         DataError: the server refuses it or is away for too long.
@@ -56,15 +58,25 @@ def upload(file: Path, url: str, sha256: str, patience_s: float = PATIENCE_S) ->
 
     def attempt() -> None:
         there = describe(url)
-        if there and (there["ContentLength"], there["Metadata"].get("sha256")) == (file.stat().st_size, sha256):
+        if there and there["ContentLength"] == file.stat().st_size and sha256_of_object(url, patience_s) == sha256:
             return
         with open(file, "rb") as stream:
-            client().upload_fileobj(stream, bucket, key, {"Metadata": {"sha256": sha256}}, Config=PARTS)
+            client().upload_fileobj(stream, bucket, key, Config=PARTS)
 
     try:
         persist(url, attempt, patience_s)
     except OSError as error:
         raise DataError(f"{url} can't be written: {error.strerror or error}") from error
+
+
+def sha256_of_object(url: str, patience_s: float = PATIENCE_S) -> str:
+    """The SHA-256 of an object as it is there now, in hexadecimal.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    with io.BufferedReader(ObjectStream(url, 0, None, patience_s), BUFFER) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def require_bucket(url: str) -> None:
@@ -164,6 +176,8 @@ def persist(place: str, attempt: Callable[[], T], patience_s: float = PATIENCE_S
     while True:
         try:
             return attempt()
+        except ValueError as error:  # botocore's, of an endpoint without a scheme
+            raise OSError(errno.EINVAL, f"{error}: AWS_ENDPOINT_URL_S3 must begin with http:// or https://") from error
         except (BotoCoreError, ClientError) as error:
             failed_first = failed_first or time.monotonic()
             if not may_pass(error):

@@ -29,7 +29,8 @@ from vjepa.errors import DataError
 from vjepa.files import sha256_of
 
 MANIFEST, QUARANTINE, REPAIRS = "manifest.parquet", "quarantine.json", "repairs.json"
-BALANCE = "balance"  # the kind of those on the quarantine list of which others are enough
+# Kinds on the quarantine list with which nothing is wrong: of such episodes there are enough; a video was cut there.
+BALANCE, SHORT_SHOT = "balance", "short shot"
 SPLITS = ("train", "test")
 MEMBERS = ("video.mp4", "state.npy", "action.npy", "time.npy", "meta.json")
 

@@ -1,8 +1,9 @@
 """Shot cuts: where a video jumps to another scene.
 
 The score of a cut is that of FFmpeg's filter `scdet`, whose limit is 10 by default: how much the picture changes, or
-how much more or less than a step before if that is less, so that steady motion is no cut. It is computed here since
-the frames are decoded and small already: the filter takes several times as long for them.
+how much more or less than a step before if that is less, so that steady motion is no cut; but for the first change,
+which the filter holds against none at all. It is computed here since the frames are decoded and small already: the
+filter takes several times as long for them.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ def changes(frames: np.ndarray) -> np.ndarray:
 
 def cuts(change: np.ndarray, max_scene_change: float) -> np.ndarray:
     """The frames that start another scene, by the changes `float64 [T - 1]`: `int64 [C]`, ascending."""
-    score = np.minimum(change, np.abs(np.diff(change, prepend=0.0)))
+    before = np.concatenate([change[1:2], change[:-1]])  # the first change has none before it: the one after it serves
+    score = np.minimum(change, np.abs(change - before)) if len(change) > 1 else change
     return np.flatnonzero(score > max_scene_change) + 1
 
 

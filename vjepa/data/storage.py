@@ -13,11 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
-from vjepa.data.s3 import PATIENCE_S, ObjectStream, describe, persist
+from vjepa.data.s3 import BUFFER, PATIENCE_S, ObjectStream, describe, persist
 from vjepa.errors import DataError
 from vjepa.files import require_inside
-
-BUFFER = 1 << 20
 
 
 def is_url(place: str) -> bool:

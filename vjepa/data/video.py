@@ -77,6 +77,10 @@ def decode_video(source: Path | bytes) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([image for image, _ in shown]), np.array([time for _, time in shown], np.float64)
 
 
+ELSEWHERE = ("concat", "dash", "hls", "imf")
+"""Formats of files that name others, which may lie anywhere."""
+
+
 class VideoFile:
     """An open video from which frames are taken by time.
 
@@ -90,13 +94,17 @@ class VideoFile:
             self.container = av.open(io.BytesIO(source) if isinstance(source, bytes) else str(source), "r")
         except (av.FFmpegError, OSError) as error:
             raise DataError(f"{self.name} can't be opened as a video: {error.strerror}") from error
-        if not self.container.streams.video:
+        refused = "holds no video stream" if not self.container.streams.video else ""
+        if self.container.format.name in ELSEWHERE:
+            refused = f"is a list of other files ({self.container.format.name}), no video"
+        if refused:
             self.container.close()
-            raise DataError(f"{self.name} holds no video stream")
+            raise DataError(f"{self.name} {refused}")
         self.stream = self.container.streams.video[0]
         # Many short clips are read, by several processes: threads for each one cost more than they save.
         self.stream.codec_context.thread_count = 1
         self.reformatter = VideoReformatter()
+        self.size: tuple[int, int] | None = None  # width and height of the first frame that was converted
 
     def __enter__(self) -> VideoFile:
         return self
@@ -131,7 +139,15 @@ class VideoFile:
         return np.sort(np.array(shown, np.float64))
 
     def to_rgb(self, frame: VideoFrame) -> np.ndarray:
-        """A decoded frame as `uint8 [H, W, 3]`."""
+        """A decoded frame as `uint8 [H, W, 3]`.
+
+        Raises:
+            DataError: it is of another size than the video.
+        """
+        size = self.size = self.size or (frame.width, frame.height)
+        if (frame.width, frame.height) != size:
+            shown = "{} x {} to {} x {}".format(*size, frame.width, frame.height)
+            raise DataError(f"{self.name} changes its size from {shown} pixels")
         return self.reformatter.reformat(frame, format="rgb24", interpolation=CONVERSION, threads=1).to_ndarray()
 
     def frames_from(self, start: float) -> Iterator[tuple[VideoFrame, float]]:

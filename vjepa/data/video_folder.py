@@ -92,16 +92,21 @@ def listed_videos(path: Path) -> list[tuple[Path, str]]:
 
 
 def parts_of(file: Path) -> int:
-    """How many equal parts of `PART_S` s or less a video has.
+    """How many equal parts of `PART_S` s or so a video has, by the length that its header states.
+
+    Where it states none the file is read to its end, but not decoded.
 
     Raises:
         DataError: it can't be read or holds no frames.
     """
     with VideoFile(file) as video:
-        stamps = video.stamps()
-    if len(stamps) == 0:
-        raise DataError(f"{file} holds no frames")
-    return max(1, math.ceil((stamps[-1] - stamps[0]) / PART_S))
+        length = video.duration
+    if math.isinf(length):
+        stamps = stamps_of(file)
+        if len(stamps) == 0:
+            raise DataError(f"{file} holds no frames")
+        length = stamps[-1] - stamps[0]
+    return max(1, math.ceil(length / PART_S))
 
 
 class VideoFolder:
@@ -118,8 +123,9 @@ class VideoFolder:
             raise EpisodeError("unreadable", entry.file, entry.problem)
         try:
             with VideoFile(entry.file) as video:
-                stamps = video.stamps()
-                stamps = np.array_split(stamps, entry.parts)[entry.part]
+                stamps = np.array_split(stamps_of(entry.file), entry.parts)[entry.part]
+                if len(stamps) == 0:
+                    raise EpisodeError("too short", entry.file, f"no frames in part {entry.part} of {entry.parts}")
                 rate = (len(stamps) - 1) / (stamps[-1] - stamps[0]) if len(stamps) > 1 else 0.0
                 if fps > rate * RATE_TOLERANCE:
                     raise EpisodeError("time stamps off", entry.file, f"{rate:.4g} frames a second, {fps:g} are wanted")
@@ -153,7 +159,14 @@ class VideoFolder:
         """Nothing is kept open."""
 
 
-@lru_cache(maxsize=64)  # the parts of a file are read one after the other
+@lru_cache(maxsize=8)  # the parts of a file are read one after the other
+def stamps_of(file: Path) -> np.ndarray:
+    """When each frame of a video is shown: see `VideoFile.stamps`."""
+    with VideoFile(file) as video:
+        return video.stamps()
+
+
+@lru_cache(maxsize=8)
 def fingerprint_of(file: Path) -> str:
     """SHA-256 of a file's bytes, which all its parts share."""
     return sha256_of(file)

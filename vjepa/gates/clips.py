@@ -22,7 +22,17 @@ from vjepa.gates.tables import NO_PROBLEM
 JUMP = "jump_of_"
 """What the columns of table `actions` begin with that hold steps in units of a state's usual step."""
 JERK_OUTLIER, END_OUTLIER = "jerk_outlier", "end_outlier"
-SAMPLE = ["key", "problem", "length_difference", "widths", "picture", "static_share", "frozen_share", "jerk"]
+SAMPLE = [
+    "key",
+    "problem",
+    "length_difference",
+    "widths",
+    "picture",
+    "static_share",
+    "frozen_share",
+    "flat_share",
+    "jerk",
+]
 SAMPLE += [JERK_OUTLIER, END_OUTLIER]
 """The columns of table `samples`; what can't be said of an episode is missing there."""
 MOVES = 0.1
@@ -97,7 +107,9 @@ def look_at(key: str, members: dict[str, bytes], frames: int, layout: Layout) ->
     return Opened(row, Motion(episode.times, states, actions, flat.mean(1), flat.std(1), change))
 
 
-def clip_tables(opened: Sequence[Opened], layout: Layout, fps: float, min_change: float) -> dict[str, pd.DataFrame]:
+def clip_tables(
+    opened: Sequence[Opened], layout: Layout, fps: float, min_change: float, min_contrast: float
+) -> dict[str, pd.DataFrame]:
     """The tables `samples`, `pictures` and, where there are states, `columns`, `states` and `actions`.
 
     Args:
@@ -105,6 +117,7 @@ def clip_tables(opened: Sequence[Opened], layout: Layout, fps: float, min_change
         layout: what their states and actions are.
         fps: frames a second that there should be.
         min_change: of 255, by which a picture differs at least from the one before where something moves.
+        min_contrast: of 255, standard deviation of a picture that is not of one colour.
     """
     usable = {str(one.row["key"]): one.motion for one in opened if one.motion is not None}
     facts: dict[str, dict[str, float]] = {}
@@ -112,7 +125,7 @@ def clip_tables(opened: Sequence[Opened], layout: Layout, fps: float, min_change
     if usable:
         motions, names = list(usable.values()), list(layout.state_names)
         usual = usual_steps(motions)
-        facts = {key: episode_facts(motion, usual, min_change) for key, motion in usable.items()}
+        facts = {key: episode_facts(motion, usual, min_change, min_contrast) for key, motion in usable.items()}
         tables["pictures"] = stacked(usable, [picture_rows(motion, fps) for motion in motions])
         if names:
             jerks = outlier(np.array([[fact["jerk"]] for fact in facts.values()]))
@@ -149,10 +162,11 @@ def usual_steps(motions: Sequence[Motion]) -> np.ndarray:
     return np.array(usual)
 
 
-def episode_facts(motion: Motion, usual: np.ndarray, min_change: float) -> dict[str, float]:
-    """Of an episode: shares of steps without motion and, where something moves, without another picture; its jerk.
+def episode_facts(motion: Motion, usual: np.ndarray, min_change: float, min_contrast: float) -> dict[str, float]:
+    """Of an episode: shares of steps without motion and, where something moves, without another picture; and more.
 
-    The jerk is the root mean square of the third differences of all states, each in units of its usual step.
+    That is the share of its pictures that are of one colour, and its jerk: the root mean square of the third
+    differences of all states, each in units of its usual step.
     """
     steps = np.diff(motion.states.astype(np.float64), axis=0) / usual
     moves = (np.abs(steps) > MOVES).any(1) if len(usual) else np.ones(len(motion.change), bool)
@@ -160,6 +174,7 @@ def episode_facts(motion: Motion, usual: np.ndarray, min_change: float) -> dict[
     return {
         "static_share": 1 - float(moves.mean()),
         "frozen_share": float((motion.change[moves] < min_change).mean()) if moves.any() else 0.0,
+        "flat_share": float((motion.contrast < min_contrast).mean()),
         "jerk": float(np.sqrt(np.mean(jerk**2))) if jerk.size else 0.0,
     }
 

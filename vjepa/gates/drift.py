@@ -56,7 +56,11 @@ def build_profile(
             for name in names if table in tables else ():
                 yield f"{kind} {name}", tables[table][name].dropna()
 
-    quantities = {name: [float(f"{q:.5g}") for q in np.quantile(values, LEVELS)] for name, values in columns()}
+    quantities = {
+        name: [float(f"{q:.5g}") for q in np.quantile(values, LEVELS)]
+        for name, values in columns()
+        if len(values)  # a column without a single number fails its own gate
+    }
     tasks = (manifest["task"].value_counts().sort_index() / len(manifest)).round(5)
     return Profile(
         len(manifest), int(manifest["frames"].sum()), quantities, {str(t): float(s) for t, s in tasks.items()}

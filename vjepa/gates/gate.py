@@ -79,7 +79,9 @@ def build_tables(
     tables = manifest_tables(shards, manifest, list(LEFT_OUT))
     drawn = draw(shards, manifest, tables["shards"], config.sampled_episodes, seed)
     opened = [one for _, rows in drawn.groupby("shard") for one in open_all(shards, rows, layout)]
-    return {**tables, **(clip_tables(opened, layout, fps, config.min_picture_change) if opened else {})}
+    if not opened:
+        return tables
+    return {**tables, **clip_tables(opened, layout, fps, config.min_picture_change, config.min_contrast)}
 
 
 def check(shards: Path, config: ValidateConfig, curate: CurateConfig, seed: int, docs: Path) -> Verdict:

@@ -145,6 +145,8 @@ def samples_suite(config: ValidateConfig, curate: CurateConfig, width: int) -> l
             **({} if width else {"severity": NOTE}),  # a video without states may well show nothing that moves
         ),
     ]
+    flat = "pictures of one colour: a covered or dead camera, or another one than source.camera should name"
+    suite += [is_between("flat_share", 0, curate.max_black, f"{flat} (validate.min_contrast, curate.max_black)")]
     if width:
         odd = "look at these episodes: a bumped robot, a lost tracker, or merely a rare task (validate.max_outlier)"
         suite += [
@@ -164,11 +166,9 @@ def pictures_suite(config: ValidateConfig, curate: CurateConfig) -> list[gxe.Exp
     """Every frame of the opened episodes, and so of every clip that training can draw from them."""
     step, tolerance = 1 / curate.fps, config.time_tolerance
     off = "set curate.fps to a rate that divides the recording's, or raise validate.time_tolerance"
-    flat = "the picture is one colour: a covered or dead camera, or another one than source.camera should name"
     return [
         *present(["time_step_s"], f"a time stamp is no number: {AGAIN}"),
         is_between("time_step_s", step - tolerance, step + tolerance, off),
-        is_between("contrast", config.min_contrast, None, f"{flat} (validate.min_contrast)"),
     ]
 
 

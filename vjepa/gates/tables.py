@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vjepa.data.shards import BALANCE, QUARANTINE, REPAIRS, SPLITS
+from vjepa.data.shards import BALANCE, QUARANTINE, REPAIRS, SHORT_SHOT, SPLITS
 from vjepa.data.storage import exists, place_of, sha256_at
 from vjepa.errors import DataError
 
@@ -71,7 +71,7 @@ def raw_table(shards: Path, manifest: pd.DataFrame, kinds: list[str]) -> pd.Data
     for key, number in zip(manifest["key"], manifest["episode_index"], strict=True):
         rows.append({"episode": key, "repaired": repairs.get(number, NO_PROBLEM)})
     for entry in read_list(shards / QUARANTINE, ("file", "kind", "reason")):
-        if entry["kind"] == BALANCE:  # nothing is wrong with it
+        if entry["kind"] in (BALANCE, SHORT_SHOT):  # nothing is wrong with it
             continue
         name = f"episode {entry['episode']} of {entry['file']}"
         rows.append({"episode": name, "left_out": entry["reason"], column_of_kind(entry["kind"]): entry["reason"]})

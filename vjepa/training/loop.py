@@ -11,7 +11,9 @@ import hashlib
 import json
 import shutil
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,8 @@ from vjepa.training.schedule import WarmupStableDecay
 
 KEPT = 2
 """Checkpoints that stay."""
+GRACE_S = 1.0
+"""Within which a signal that ended a worker process reaches this one."""
 
 
 @dataclass
@@ -68,8 +72,8 @@ class Run:
         self.fingerprint = hashlib.sha256(text.encode()).hexdigest()
 
     def checkpoints(self) -> list[Path]:
-        """The files that a run could go on from, the newest first."""
-        return sorted(self.folder.glob("step-*.pt"), reverse=True)
+        """The files that this run could go on from, the newest first: named by their step and the run's identity."""
+        return sorted(self.folder.glob(f"step-*-{self.fingerprint[:8]}.pt"), reverse=True)
 
     def save(self) -> None:
         """Write a checkpoint; old ones go once it is whole.
@@ -77,9 +81,8 @@ class Run:
         Raises:
             UserError: it can't be written; those that are there stay as they are.
         """
-        path = self.folder / f"step-{self.step:08d}.pt"
+        path = self.folder / f"step-{self.step:08d}-{self.fingerprint[:8]}.pt"
         state = {
-            "fingerprint": self.fingerprint,
             "step": self.step,
             "log": self.log,
             "optimizer": self.optimizer.state_dict(),
@@ -91,8 +94,12 @@ class Run:
             free = shutil.disk_usage(self.folder).free / 1e6
             reason = str(error).splitlines()[0]
             raise UserError(f"can't write {path}: disk full? {free:.0f} MB are free ({reason})") from error
-        for old in self.checkpoints()[KEPT:]:
-            old.unlink()
+        kept = self.checkpoints()[:KEPT]
+        for old in self.folder.glob(
+            "step-*.pt"
+        ):  # those of a run with other settings, too: this one has taken its place
+            if old not in kept:
+                old.unlink()
 
     def resume(self, say: Callable[[str], None]) -> bool:
         """Continue from the newest whole checkpoint of this very run; whether there was one.
@@ -112,9 +119,6 @@ class Run:
                 say(f"{path} is damaged and not used: {' '.join(str(error).split())[:200]}")
                 reason = error
                 continue
-            if state["fingerprint"] != self.fingerprint:
-                say(f"{path} is of other settings or data; starting anew")
-                return False
             self.step, self.log = state["step"], state["log"]
             self.optimizer.load_state_dict(state["optimizer"])
             for name, module in self.modules.items():
@@ -123,6 +127,8 @@ class Run:
             return True
         if reason is not None:
             raise UserError(f"all checkpoints in {self.folder} are damaged; delete them to start anew") from reason
+        if list(self.folder.glob("step-*.pt")):
+            say(f"the checkpoints in {self.folder} are of other settings or data; starting anew")
         return False
 
     def train(self, name: str, take_step: Callable[[int], StepResult], after_step: Callable[[int], None]) -> None:
@@ -142,7 +148,12 @@ class Run:
             self.resume(lambda said: progress.console.print(f"{name}: {said}", soft_wrap=True))
             bar = progress.add_task(name, total=self.schedule.steps, completed=self.step, note="")
             while self.step < self.schedule.steps:
-                self._advance(take_step, after_step)
+                try:
+                    self._advance(take_step, after_step)
+                except BrokenProcessPool:  # a signal to the whole group ends those that read before it ends us
+                    time.sleep(GRACE_S)
+                    if not asked_to_end():
+                        raise
                 note = f"loss {self.log[-1]['loss']:.4f}" if self.log else ""
                 progress.update(bar, completed=self.step, note=note)
                 if self.step % self.checkpoint_every == 0 or asked_to_end():

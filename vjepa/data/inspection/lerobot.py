@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from vjepa.data.inspection.summary import STRIP, CameraSummary, Inspection, spread, told_apart, watch, widen
-from vjepa.data.lerobot import DataTable, LeRobotDataset, open_dataset, read_table
+from vjepa.data.lerobot import LeRobotDataset, open_dataset
 from vjepa.data.lerobot_index import EpisodeEntry
+from vjepa.data.lerobot_table import DataTable, read_table
 from vjepa.data.raw import EpisodeError
 from vjepa.data.video import VideoFile
 from vjepa.errors import DataError
@@ -61,6 +62,7 @@ def inspect_lerobot(path: Path, most: int) -> Inspection:
         if camera.missing == found.opened > 0:
             found.note(f"meta/info.json announces the camera {camera.name}, of which there is no file", "")
     for column in found.columns.values():
+        column.values = names_in(dataset.features[column.name].get("names"))
         if column.missing:
             found.note(f"{column.name} holds NaN or infinity", f"{column.missing} values")
     return found
@@ -83,6 +85,13 @@ def columns_of(file: Path, names: tuple[str, ...]) -> tuple[DataTable, dict[str,
         except EpisodeError as error:
             wrong[name] = error
     return table, wrong
+
+
+def names_in(said: Any) -> tuple[str, ...]:
+    """What `meta/info.json` calls the values of a column: a list, or lists by some heading."""
+    if isinstance(said, Mapping):
+        said = [name for names in said.values() if isinstance(names, list) for name in names]
+    return tuple(map(str, said)) if isinstance(said, list) else ()
 
 
 def said_of(feature: Mapping[str, Any]) -> str:

@@ -11,6 +11,8 @@ from vjepa.data.inspection.summary import Inspection
 POSE_WORDS = ("cartesian", "eef", "ee_", "pose", "tcp")
 """In the names of columns that hold a pose."""
 POSE_WIDTHS = (3, 6, 7, 8)
+AXES = ["x", "y", "z"]
+"""With which the values of a pose begin, where the data set names them."""
 
 
 def proposal(found: Inspection) -> str:
@@ -47,9 +49,11 @@ def proposed_state(found: Inspection) -> tuple[dict[str, Any], list[str]]:
         return {"state": None, "columns": []}, ["It has no column of numbers: the encoder alone can be trained on it."]
     column = found.columns[name]
     remarks = [f"{name} has {column.width} values; nothing in the data set says in which unit and convention they are."]
-    if column.width not in POSE_WIDTHS:
+    begins = [value.lower()[-1:] for value in column.values[:3]]
+    called_pose = name in poses if not column.values else begins == AXES
+    if column.width not in POSE_WIDTHS or not called_pose:
         remarks += [
-            "So many are rather joints than a pose: those that change are used as they are. Set their unit; if another",
+            "Nothing says that it is a hand's pose: the values that change are used as they are. Set their unit; if a",
             "column holds the hand's pose, `state` takes it (see conf/source/lerobot.yaml).",
             "An action is the difference of two states; `action` takes recorded ones (see conf/source/joints.yaml).",
         ]

@@ -40,6 +40,7 @@ class ColumnSummary:
     low: np.ndarray
     high: np.ndarray
     missing: int  # values that are NaN or infinite
+    values: tuple[str, ...] = ()  # what the data set calls each of them, if it does
 
 
 @dataclass

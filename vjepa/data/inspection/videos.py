@@ -10,7 +10,7 @@ import numpy as np
 from vjepa.data.inspection.summary import STRIP, CameraSummary, Inspection, spread, watch
 from vjepa.data.state_mapping import StateMapping
 from vjepa.data.video import VideoFile
-from vjepa.data.video_folder import VIDEO_ALONE, open_video_folder
+from vjepa.data.video_folder import VIDEO_ALONE, open_video_folder, stamps_of
 from vjepa.errors import DataError
 
 
@@ -35,20 +35,24 @@ def inspect_videos(path: Path, most: int) -> Inspection:
     for entry in source.episodes:
         if entry.problem:
             found.note(entry.problem, entry.file.relative_to(path).as_posix())
-    rates, seconds = [], []
+    rates, seconds, frames = [], [], []
     for entry in spread(usable, most):
         try:
-            shown, duration, rate = watch(entry.file)
+            shown, _, rate = watch(entry.file)
+            stamps = stamps_of(entry.file)
         except DataError as error:
             found.note("a video can't be decoded", str(error))
             continue
         found.cameras["files"].shown[shown] += 1
         rates.append(rate)
-        seconds.append(duration / entry.parts)
+        frames.append(len(stamps) / entry.parts)
+        seconds.append(frames[-1] / rate)
         if found.strip is None:
             with VideoFile(entry.file) as video:
-                found.strip = np.concatenate(list(video.frames_at(np.linspace(0, duration, STRIP))[0]), axis=1)
+                found.strip = np.concatenate(
+                    list(video.frames_at(np.linspace(stamps[0], stamps[-1], STRIP))[0]), axis=1
+                )
     if rates:
-        found.fps = float(np.median(rates))
-        found.frames = round(float(np.mean(np.multiply(seconds, rates))) * len(usable))
+        found.frames = round(float(np.mean(frames)) * len(usable))
+        found.fps = sum(frames) / sum(seconds)  # so that the hours are right where rates differ
     return found
