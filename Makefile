@@ -2,8 +2,6 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 PYTHON ?= python3
-PROFILE ?= cpu
-SOURCE ?= simulator
 INSTALLED := .venv/.installed
 
 # The stages are started as `python -m stages.<name>`: that python is the environment's.
@@ -29,8 +27,8 @@ flow: $(INSTALLED) ## the same chain as a Prefect flow; a server of its own unle
 results: $(INSTALLED) ## the results of the last run again
 	@python -m scripts.results
 
-profile: $(INSTALLED) ## compose params.yaml from conf/: make profile PROFILE=smoke SOURCE=droid
-	@python -m scripts.compose profile=$(PROFILE) source=$(SOURCE)
+profile: $(INSTALLED) ## compose params.yaml from conf/config.yaml, or: make profile PROFILE=smoke SOURCE=droid
+	@python -m scripts.compose $(if $(PROFILE),profile=$(PROFILE)) $(if $(SOURCE),source=$(SOURCE))
 
 s3: $(INSTALLED) ## an S3 server (SeaweedFS) on this machine for shards on S3; data in runs/s3
 	@python -m scripts.s3

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
 from rich.console import Console
 
 from stages.runner import read_params
@@ -33,6 +34,8 @@ INSTALL = {
     "apt-get": ["apt-get", "install", "-y", "libegl1", "libgl1", "libopengl0", "libgl1-mesa-dri"],
     "dnf": ["dnf", "install", "-y", "mesa-libEGL", "libglvnd-opengl", "mesa-dri-drivers"],
 }
+COLLECT = "collect"
+"""The stage that simulates episodes."""
 DISK_GB = 5
 MEMORY_GB = 8
 
@@ -83,13 +86,16 @@ def warnings(folder: Path) -> list[str]:
 def main() -> None:
     """Check, install or say how to; exits with 1 where settings can't be used or nothing can draw."""
     try:
-        read_params()
+        params = read_params()
     except UserError as error:
         console.print("[bold red]settings can't be used:[/] ", end="")
         console.print(str(error), markup=False)
         sys.exit(1)
     for warning in warnings(Path()):
         console.print(f"[yellow]warning:[/] {warning}")
+    if not params["plan"].closed_loop and COLLECT not in yaml.safe_load(Path("dvc.yaml").read_text())["stages"]:
+        sys.stdout.write("disabled\n")  # own data, offline planning: nothing is simulated
+        return
     backend = drawing_backend()
     command = install_command()
     chosen = os.environ.get("MUJOCO_GL")

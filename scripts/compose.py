@@ -18,6 +18,7 @@ from dvc.utils.hydra import compose_and_dump
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
+from yaml import YAMLError
 
 from stages.runner import PARAMS, read_params
 from vjepa.errors import UserError
@@ -35,7 +36,7 @@ def compose(target: Path, overrides: Sequence[str], conf: Path = CONF) -> None:
         composed = Path(folder) / PARAMS.name
         try:
             compose_and_dump(composed, str(conf.absolute()), None, "config", "hydra_plugins", list(overrides))
-        except (HydraException, OmegaConfBaseException) as error:
+        except (HydraException, OmegaConfBaseException, YAMLError) as error:
             raise UserError(f"{conf} can't be composed with {' '.join(overrides)}: {one_line(error)}") from error
         try:
             read_params(composed)

@@ -15,7 +15,7 @@ from tiny_lerobot import CONFIG, SOURCE, Recording, recording, write_lerobot
 from tiny_videos import write_videos
 
 from vjepa.data.curation import curate
-from vjepa.data.pictures import black_frames, longest_freeze
+from vjepa.data.pictures import black_frames, largest_change, longest_freeze
 from vjepa.data.shards import load_episodes, read_manifest
 from vjepa.data.shots import changes, cuts, shots
 from vjepa.data.video_folder import VIDEO_ALONE
@@ -71,7 +71,7 @@ def test_black_frames_are_those_of_ffmpeg() -> None:
 
 
 def test_a_freeze_counts_only_while_the_states_move() -> None:
-    times, change = np.arange(24) / 10, changes(film())
+    times, change = np.arange(24) / 10, largest_change(film())
     moving = np.full((23, 1), 1 / 23, np.float32)
     assert longest_freeze(change, times, moving) == pytest.approx((0.5, 0.8))
     assert longest_freeze(change, times, np.zeros((23, 0), np.float32)) == pytest.approx((0.5, 0.8))
@@ -158,6 +158,18 @@ def test_of_each_task_no_more_are_trained_on_than_the_limit_and_the_others_are_l
         assert left_out[0]["reason"].startswith("balance: its task has ")
         chosen.append(set(training["key"]))
     assert len(chosen[0] & chosen[1]) >= len(chosen[0]) // 2  # adding a third of the episodes exchanges a few
+
+
+def test_a_small_hand_before_a_still_background_is_no_freeze() -> None:
+    """Eight of 4,096 pixels change: in the mean over the picture that is nothing."""
+    frames = np.full((20, 64, 64, 3), 90, np.uint8)
+    for number in range(20):
+        frames[number, 30:32, 10 + 2 * number : 14 + 2 * number] = 200
+    moved, times = np.full((19, 3), 0.01, np.float32), np.arange(20) / 5
+    assert changes(frames).max() < 0.2
+    assert longest_freeze(largest_change(frames), times, moved) == (0.0, 0.0)
+    frames[5:15] = frames[5]
+    assert longest_freeze(largest_change(frames), times, moved) == (1.0, 2.8)
 
 
 def test_steady_motion_is_no_cut_from_its_first_frame_on() -> None:

@@ -31,9 +31,7 @@ def test_curation_makes_shards_without_states(tmp_path: Path) -> None:
     layout, manifest = read_layout(tmp_path / "shards"), read_manifest(tmp_path / "shards")
     assert layout.state_names == layout.action_names == () and not layout.pose
     assert (manifest["state_width"] == 0).all() and (manifest["motion_m"] == 0).all()
-    with pytest.raises(
-        DataError, match=r"an encoder can learn from them \(dvc repro pretrain\)"
-    ):
+    with pytest.raises(DataError, match=r"an encoder can learn from them \(dvc repro pretrain\)"):
         layout.require_states(tmp_path / "shards")
     for episode in load_episodes(tmp_path / "shards", "train"):
         frames = len(episode.frames)
@@ -140,7 +138,7 @@ def test_without_a_list_every_video_of_the_folder_is_taken(tmp_path: Path) -> No
         ("file\nx.mp4\n", VIDEO_ALONE, r"has the columns file; it needs path"),
         ("path,label\nx.mp4,1\n", VIDEO_ALONE, r"has the columns path, label; it needs path"),
         ("", VIDEO_ALONE, r"videos\.csv can't be read"),
-        ("path\n", VIDEO_ALONE, r"is missing or holds no video"),
+        ("path\n", VIDEO_ALONE, r"videos\.csv lists no video"),
         ("path\nx.mp4\n", replace(VIDEO_ALONE, camera="front"), r"set source\.camera and state to null"),
         ("path\nx.mp4\n", replace(VIDEO_ALONE, state=POSE), r"set source\.camera and state to null"),
     ],

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from scripts import check_machine
 
@@ -81,6 +82,24 @@ def test_who_may_not_install_is_told_the_command(
         check_machine.main()
     assert advice in capsys.readouterr().err
     assert not (bare.parent / "library").exists()
+
+
+def test_own_data_planned_offline_need_nothing_to_draw_with(
+    bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = Path(check_machine.__file__).parents[1]
+    params, pipeline = (yaml.safe_load((root / name).read_text()) for name in ("params.yaml", "dvc.yaml"))
+    monkeypatch.chdir(tmp_path)
+    for closed_loop, stages in (({}, pipeline["stages"]), (params["plan"]["closed_loop"], {})):
+        params["plan"]["closed_loop"] = closed_loop
+        Path("params.yaml").write_text(yaml.safe_dump(params))
+        Path("dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+        with pytest.raises(SystemExit, match="1"):
+            check_machine.main()
+    params["plan"]["closed_loop"] = {}
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    check_machine.main()
+    assert capsys.readouterr().out == "disabled\n"
 
 
 def test_little_room_is_a_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

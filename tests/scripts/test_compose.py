@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +59,15 @@ def test_what_no_stage_could_read_is_refused_and_the_old_file_stays(
         compose(target, [override], CONF)
     assert target.read_text() == "as it was"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_file_that_is_no_yaml_is_refused_in_one_line(tmp_path: Path) -> None:
+    shutil.copytree(CONF, tmp_path / "conf")
+    source = tmp_path / "conf/source/simulator.yaml"
+    source.write_text(source.read_text().replace("camera:", " camera:"))
+    with pytest.raises(UserError, match=r"can't be composed with : .*simulator\.yaml") as caught:
+        compose(tmp_path / "params.yaml", [], tmp_path / "conf")
+    assert "\n" not in str(caught.value)
 
 
 def test_dvcs_own_composition_gives_the_same_file(tmp_path: Path) -> None:

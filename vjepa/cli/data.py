@@ -16,7 +16,7 @@ from vjepa.data.inspection import Inspection, inspect, proposal
 from vjepa.errors import UserError
 from vjepa.files import atomic_path
 
-TASKS, EXAMPLES = 5, 3
+TASKS, EXAMPLES, RATES = 5, 3, 6
 STRIP_HEIGHT = 128
 
 
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> None:
     show(found, console)
     with atomic_path(targets[0]) as temporary:
         temporary.write_text(proposal(found))
-    console.print(f"\n{targets[0]}: a proposed source; check it and put it into conf/source/")
+    console.print(f"\n{targets[0]}: a proposed source; check it (the next steps: data/README.md, Your own episodes)")
     if found.strip is not None:
         with atomic_path(targets[1]) as temporary:
             strip(found.strip).save(temporary, "PNG")
@@ -66,7 +66,8 @@ def show(found: Inspection, console: Console) -> None:
     """Everything that was found, as tables and lists."""
     console.print(
         f"{found.path}: {found.format}, robot {found.robot}\n{found.episodes:,} episodes, {found.frames:,} frames, "
-        f"{found.hours:.2f} hours at {found.fps:.4g} rows a second; {found.opened:,} episodes opened"
+        f"{found.hours:.2f} hours at {found.fps:.4g} rows a second; {found.opened:,} episodes opened\n"
+        f"rates that divide it, for curate.fps: {', '.join(f'{found.fps / n:.4g}' for n in range(1, RATES + 1))}"
     )
     cameras = Table(named("camera"), "said to be", "is", "files missing", box=box.SIMPLE_HEAD)
     for camera in found.cameras.values():

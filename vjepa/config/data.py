@@ -206,7 +206,7 @@ class ValidateConfig:
     sampled_episodes: int  # how many are opened and checked value by value
     time_tolerance: float  # s, how far a time step may be off 1/fps
     min_contrast: float  # of 255, standard deviation of a picture's pixels
-    min_picture_change: float  # of 255, mean difference of pixels between frames; less is a frozen picture
+    min_picture_change: float  # of 255, change of the most changed part of a picture; less is a frozen picture
     max_frozen_share: float  # share of an episode's steps with motion that may show a frozen picture
     position_low: list[float]  # m, workspace of the hand: x, y, z; where states are hand poses
     position_high: list[float]

@@ -15,7 +15,7 @@ import numpy as np
 from vjepa.config import CurateConfig
 from vjepa.data.duplicates import perceptual_hashes
 from vjepa.data.episode import Episode
-from vjepa.data.pictures import black_frames, longest_freeze
+from vjepa.data.pictures import black_frames, largest_change, longest_freeze
 from vjepa.data.raw import EpisodeError, RawEpisode, Source
 from vjepa.data.shards import SHORT_SHOT, pack_episode
 from vjepa.data.shots import changes, cuts, shots
@@ -156,12 +156,11 @@ def check_pictures(
     if black.mean() > config.max_black:
         detail = f"{black.sum()} of {len(black)} frames, the first at {times[black.argmax()]:.3f} s"
         raise EpisodeError("black", raw.file, detail)
-    change = changes(frames)
-    start, end = longest_freeze(change, times, moved)
+    start, end = longest_freeze(largest_change(frames), times, moved)
     if end - start > config.max_frozen:
         while_what = " while the robot moves" if moved.shape[1] else ""
         raise EpisodeError("frozen", raw.file, f"the picture stands still from {start:.3f} to {end:.3f} s{while_what}")
-    later = cuts(change, config.max_scene_change)
+    later = cuts(changes(frames), config.max_scene_change)
     if len(later) and moved.shape[1]:  # a video without any is in shots already
         raise EpisodeError("shot cut", raw.file, f"the picture jumps to another scene at {times[later[0]]:.3f} s")
 

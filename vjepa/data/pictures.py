@@ -1,7 +1,8 @@
 """What is wrong with the pictures of an episode: black frames, and a picture that stands still while the robot moves.
 
-The limits of a black and of a frozen frame are those that FFmpeg's filters `blackdetect` and `freezedetect` have by
-default. The filters themselves know nothing of states, and take several times as long for frames that are decoded.
+The limit of a black frame is that which FFmpeg's filter `blackdetect` has by default. Its `freezedetect` looks at the
+mean over the picture, in which a small hand before a still background counts for nothing: what moves least in a real
+picture is told from what stands still by the part of it that changes most.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import numpy as np
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 BLACK_PIXEL = 0.1 * 255  # a pixel is black up to this brightness
 BLACK_SHARE = 0.98  # of the pixels of a black frame
-STILL = 0.1  # % of the range of brightness by which frames that follow each other may differ and still be the same
+PARTS, LEAST_SIDE = 16, 4  # parts of a picture along its height, and pixels on each side of a part at least
+STILL = 1.0  # of 255, by which the most changed part of a picture that stands still may change, for a codec's sake
 MOVES = 0.1  # the states move if they cover this share of what they cover in the whole episode
 
 
@@ -20,11 +22,29 @@ def black_frames(frames: np.ndarray) -> np.ndarray:
     return (frames @ LUMA <= BLACK_PIXEL).mean((1, 2)) >= BLACK_SHARE
 
 
+def largest_change(frames: np.ndarray) -> np.ndarray:
+    """Mean change, from each frame to the next, of the part of the picture that changes most.
+
+    Args:
+        frames: `uint8 [T, H, W, 3]`; parts are squares of a sixteenth of the height, or of 4 pixels.
+
+    Returns:
+        `float64 [T - 1]`, of 255.
+    """
+    side = max(LEAST_SIDE, frames.shape[1] // PARTS)
+    rows, columns = (length // side for length in frames.shape[1:3])
+    inside = frames[:, : rows * side, : columns * side]
+    after, before = inside[1:], inside[:-1]
+    change = np.maximum(after, before) - np.minimum(after, before)
+    parts = change.reshape(len(change), rows, side, columns, side, 3).mean((2, 4, 5))
+    return parts.max((1, 2), initial=0.0)
+
+
 def longest_freeze(change: np.ndarray, times: np.ndarray, moved: np.ndarray) -> tuple[float, float]:
     """The longest stretch in which the picture stands still although the states move.
 
     Args:
-        change: of the picture from each frame to the next, `float64 [T - 1]`, as `vjepa.data.shots.changes` has it.
+        change: see `largest_change`.
         times: `float64 [T]`, s.
         moved: `float32 [T - 1, S]`, by how much the states change from each frame to the next: not the states, whose
             angles leap by a turn where they wrap around. Without any (S = 0), every stretch counts.

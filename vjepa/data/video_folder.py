@@ -51,10 +51,12 @@ def open_video_folder(path: Path, camera: str | None, mapping: StateMapping, fps
         DataError: it is missing, holds no video, or its list can't be used; or the settings ask for a camera or states.
     """
     if camera is not None or mapping.needs:
-        raise DataError(f"{path}: videos alone have no cameras and states: set source.camera and state to null")
+        advice = "set source.camera and state to null, columns to []"
+        raise DataError(f"{path}: videos alone have no cameras and states: {advice}")
     listed = listed_videos(path) if (path / LIST).exists() else [(file, "") for file in videos_in(path)]
     if not listed:
-        raise DataError(f"{path} is missing or holds no video ({', '.join(SUFFIXES)})")
+        where = f"{path / LIST} lists" if (path / LIST).exists() else f"{path} is missing or holds"
+        raise DataError(f"{where} no video ({', '.join(SUFFIXES)})")
     entries: list[VideoEntry] = []
     for file, task in listed:
         try:
@@ -82,7 +84,7 @@ def listed_videos(path: Path) -> list[tuple[Path, str]]:
         DataError: it can't be read or has other columns.
     """
     try:
-        table = pd.read_csv(path / LIST, dtype=str, keep_default_na=False)
+        table = pd.read_csv(path / LIST, dtype=str, keep_default_na=False, index_col=False, on_bad_lines="error")
     except (OSError, ValueError) as error:
         raise DataError(f"{path / LIST} can't be read: {error}") from error
     if "path" not in table or set(table) - {"path", "task"}:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from vjepa.data.layout import Layout
+from vjepa.data.pictures import largest_change
 from vjepa.data.shards import read_members, unpack_episode
 from vjepa.errors import DataError
 from vjepa.gates.tables import NO_PROBLEM
@@ -48,7 +48,7 @@ class Motion:
         states: `float32 [T, S]`; NaN also for what is infinite.
         actions: `float32 [T - 1, A]`; the same.
         brightness, contrast: mean and standard deviation of each frame, `float64 [T]`, of 255.
-        change: mean absolute difference of each frame from the next, `float64 [T - 1]`, of 255.
+        change: of the most changed part of each picture, as `vjepa.data.pictures.largest_change` has it.
     """
 
     times: np.ndarray
@@ -102,9 +102,10 @@ def look_at(key: str, members: dict[str, bytes], frames: int, layout: Layout) ->
     if row["length_difference"] or row["widths"] != NO_PROBLEM:
         return Opened(row)
     flat = episode.frames.reshape(len(episode.frames), -1)
-    change = np.array([np.abs(a.astype(np.int16) - b).mean() for a, b in pairwise(flat)])
     states, actions = (np.where(np.isfinite(a), a, np.nan) for a in (episode.states, episode.actions))
-    return Opened(row, Motion(episode.times, states, actions, flat.mean(1), flat.std(1), change))
+    return Opened(
+        row, Motion(episode.times, states, actions, flat.mean(1), flat.std(1), largest_change(episode.frames))
+    )
 
 
 def clip_tables(
@@ -116,7 +117,7 @@ def clip_tables(
         opened: the sampled episodes.
         layout: what their states and actions are.
         fps: frames a second that there should be.
-        min_change: of 255, by which a picture differs at least from the one before where something moves.
+        min_change: of 255, by which the most changed part of a picture changes at least where something moves.
         min_contrast: of 255, standard deviation of a picture that is not of one colour.
     """
     usable = {str(one.row["key"]): one.motion for one in opened if one.motion is not None}

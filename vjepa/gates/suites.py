@@ -22,7 +22,7 @@ LEFT_OUT = {
     "NaN state": "look at the sensor or the export that left gaps; fill or cut them in the raw data",
     "too short": "lower curate.min_frames or curate.fps if such short episodes are of use",
     "black": "look at the camera and its exposure; raise curate.max_black if so many dark pictures are of use",
-    "frozen": "look at the camera and the recording: its pictures stop while the robot moves",
+    "frozen": "look at the camera and the recording: its pictures stop while the robot moves (curate.max_frozen)",
     "shot cut": "cut these recordings apart in the raw data; raise curate.max_scene_change if pictures may change so",
     "motionless": "lower curate.min_motion if standing still is of use, else look whether the states were recorded",
 }
@@ -94,7 +94,7 @@ def raw_suite(config: ValidateConfig) -> list[gxe.Expectation]:
     )
     return [
         *kinds,
-        is_one_of("left_out", [NO_PROBLEM], f"`vjepa data inspect data/raw` says what is wrong; {SEE_LIST}", most),
+        is_one_of("left_out", [NO_PROBLEM], f"data/summary.html shows some of each kind; {SEE_LIST}", most),
         is_one_of("repaired", [NO_PROBLEM], repaired, config.max_repaired_share, severity=NOTE),
     ]
 

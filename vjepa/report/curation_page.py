@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
+from vjepa.data.curation import EXAMPLES
 from vjepa.data.examination import Rejected
 from vjepa.data.shards import read_episode_members, read_manifest, unpack_episode
 from vjepa.files import atomic_path
@@ -110,7 +111,7 @@ def kinds(left_out: Sequence[Rejected]) -> list[dict[str, Any]]:
                     "reason": item.reason,
                     "frames": [film.data_uri(picture) for picture in item.pictures],
                 }
-                for item in items[:3]
+                for item in items[:EXAMPLES]
             ],
         }
         for kind, items in sorted(found.items(), key=lambda kind_items: (-len(kind_items[1]), kind_items[0]))

@@ -58,6 +58,10 @@ def proposed_state(found: Inspection) -> tuple[dict[str, Any], list[str]]:
             "An action is the difference of two states; `action` takes recorded ones (see conf/source/joints.yaml).",
         ]
         moving = [place for place in range(column.width) if column.low[place] < column.high[place]]
+        if still := [str(place) for place in range(column.width) if place not in moving]:
+            remarks.append(
+                f"Left out, since they never change in the {found.opened} episodes opened: {', '.join(still)}."
+            )
         return {"state": None, "columns": [{"column": name, "at": moving, "unit": "rad"}]}, remarks
     state: dict[str, Any] = {
         "position": {"column": name, "at": [0, 1, 2], "unit": "m"},
