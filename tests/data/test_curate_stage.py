@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 from tiny_lerobot import CAMERA, CONFIG, SOURCE, recording, truncate, write_lerobot
 
+import vjepa.data.shards
 from stages import curate
 from tests.refusals import each_refused
 from vjepa.errors import DataError, UserError
@@ -69,9 +71,23 @@ def on_disk() -> dict[Path, bytes]:
     return {file: file.read_bytes() for file in Path("data/shards").rglob("*") if file.is_file()}
 
 
+class Tar(io.FileIO):
+    """A file that the shard writer opens, whose writes can be refused."""
+
+    def write(self, data: Any) -> int:
+        return super().write(data)
+
+
 @pytest.mark.parametrize(
     ("owner", "call"),
-    [(os, "replace"), (os, "fsync"), (Path, "write_text"), (Path, "write_bytes"), (pd.DataFrame, "to_parquet")],
+    [
+        (os, "replace"),
+        (os, "fsync"),
+        (Path, "write_text"),
+        (Path, "write_bytes"),
+        (pd.DataFrame, "to_parquet"),
+        (Tar, "write"),
+    ],
 )
 def test_whichever_call_that_writes_is_refused_the_old_or_the_new_shards_are_there(
     owner: Any, call: str, folder: Path, monkeypatch: pytest.MonkeyPatch
@@ -85,6 +101,8 @@ def test_whichever_call_that_writes_is_refused_the_old_or_the_new_shards_are_the
     old = on_disk()
     shutil.rmtree("data/raw")
     write_lerobot(folder / "data/raw", [recording(seed) for seed in range(6)])
+
+    monkeypatch.setattr(vjepa.data.shards, "open", Tar, raising=False)
 
     def run() -> None:
         shutil.rmtree("runs", ignore_errors=True)  # so that every turn makes the same calls
