@@ -25,16 +25,16 @@ def inspect(path: Path, most: int = 200) -> Inspection:
     Raises:
         DataError: it is none of these, or its index can't be read.
     """
-    if (path / "meta/info.json").exists():
-        return inspect_lerobot(path, most)
-    if path.is_dir() and next(path.rglob("trajectory.h5"), None) is not None:
-        return inspect_droid(path, most)
-    if path.is_dir() and (below := next(path.rglob("meta/info.json"), None)) is not None:
-        raise DataError(f"{path} holds a LeRobot data set further down: name {below.parents[1]}")
-    if path.is_dir() and ((path / LIST).exists() or videos_in(path)):
-        return inspect_videos(path, most)
     if path.is_file():
         raise DataError(f"{path} is a file: name the folder that holds the data set")
+    if (path / "meta/info.json").exists():
+        return inspect_lerobot(path, most)
+    if next(path.rglob("trajectory.h5"), None) is not None:
+        return inspect_droid(path, most)
+    if (below := next(path.rglob("meta/info.json"), None)) is not None:
+        raise DataError(f"{path} holds a LeRobot data set further down: name {below.parents[1]}")
+    if (path / LIST).exists() or videos_in(path):
+        return inspect_videos(path, most)
     raise DataError(
         f"{path} holds no meta/info.json (LeRobot), no trajectory.h5 (DROID) and no video: nothing here can read it"
     )
