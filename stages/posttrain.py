@@ -16,6 +16,7 @@ from vjepa.data.shards import load_episodes
 from vjepa.files import sha256_of, write_json
 from vjepa.posttraining.posttrain import Posttraining, evaluate
 from vjepa.posttraining.world_model import save_world_model
+from vjepa.training.parallel import joined
 
 SHARDS, ENCODER = Path("data/shards"), Path("models/encoder")
 
@@ -25,13 +26,15 @@ def run(posttrain: PosttrainConfig, seed: int) -> None:
     read_layout(SHARDS).require_states(SHARDS)
     encoder, episodes = load_encoder(ENCODER), load_episodes(SHARDS, "train")
     identity = [sha256_of(SHARDS / "manifest.parquet"), sha256_of(ENCODER / "model.safetensors")]
-    training = Posttraining(encoder, episodes, posttrain, seed, Path("runs/posttrain"), identity)
-    training.train()
-    training.model.eval()
-    metrics = evaluate(training.model, load_episodes(SHARDS, "test"), posttrain.frames, seed)
-    save_world_model(Path("models/world_model"), training.model)
-    write_json(Path("metrics/posttrain.json"), metrics)
-    training.run.finish(Path("plots/posttrain.csv"))
+    with joined() as world:
+        training = Posttraining(encoder, episodes, posttrain, seed, Path("runs/posttrain"), identity, world)
+        training.train()
+        model = training.trained()
+        if world.leads:
+            metrics = evaluate(model.to(world.device), load_episodes(SHARDS, "test"), posttrain.frames, seed)
+            save_world_model(Path("models/world_model"), model.cpu())
+            write_json(Path("metrics/posttrain.json"), metrics)
+            training.run.finish(Path("plots/posttrain.csv"))
 
 
 if __name__ == "__main__":

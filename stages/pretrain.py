@@ -15,7 +15,9 @@ from vjepa.checkpoints.encoder import save_encoder
 from vjepa.config import EncoderConfig, PretrainConfig
 from vjepa.data.episode_store import EpisodeStore
 from vjepa.files import sha256_of, write_json
+from vjepa.nn.encoder import VisionTransformer
 from vjepa.pretraining.pretrain import Pretraining
+from vjepa.training.parallel import joined
 
 SHARDS = Path("data/shards")
 END = 0.1  # share of the steps over which the metrics are averaged: one batch, still or moving, says little
@@ -23,25 +25,27 @@ END = 0.1  # share of the steps over which the metrics are averaged: one batch, 
 
 def run(encoder: EncoderConfig, pretrain: PretrainConfig, seed: int) -> None:
     """Train, keep the target encoder, and report where the loss and the features ended."""
-    episodes = EpisodeStore(SHARDS, "train", pretrain.kept_mb * 2**20)
-    data = sha256_of(SHARDS / "manifest.parquet")
-    training = Pretraining(episodes, encoder, pretrain, seed, Path("runs/pretrain"), data)
-    training.train()
-    save_encoder(Path("models/encoder"), training.target_encoder, training.predictor, pretrain.frames)
-    log = pd.DataFrame(training.run.log)
-    end = log[log["step"] >= (1 - END) * pretrain.steps].mean()
-    write_json(
-        Path("metrics/pretrain.json"),
-        {
-            "loss": end["loss"],
-            "feature_deviation": end["feature_deviation"],
-            "effective_rank": end["effective_rank"],
-            "steps": pretrain.steps,
-            "clips_seen": pretrain.steps * pretrain.batch_size,
-            "parameters": sum(p.numel() for p in training.target_encoder.parameters()),
-        },
-    )
-    training.run.finish(Path("plots/pretrain.csv"))
+    with joined() as world:
+        episodes = EpisodeStore(SHARDS, "train", pretrain.kept_mb * 2**20)
+        data = sha256_of(SHARDS / "manifest.parquet")
+        training = Pretraining(episodes, encoder, pretrain, seed, Path("runs/pretrain"), data, world)
+        training.train()
+        kept, predictor = training.trained()
+        if world.leads:
+            save_encoder(Path("models/encoder"), kept, predictor, pretrain.frames)
+            write_json(Path("metrics/pretrain.json"), ending(pd.DataFrame(training.run.log), pretrain, kept))
+            training.run.finish(Path("plots/pretrain.csv"))
+
+
+def ending(log: pd.DataFrame, config: PretrainConfig, encoder: VisionTransformer) -> dict[str, float]:
+    """The loss and what shows a collapse, averaged over the end of the run, and what went in."""
+    end = log[log["step"] >= (1 - END) * config.steps].mean()
+    return {
+        **{name: end[name] for name in ("loss", "feature_deviation", "effective_rank")},
+        "steps": config.steps,
+        "clips_seen": config.steps * config.batch_size,
+        "parameters": sum(p.numel() for p in encoder.parameters()),
+    }
 
 
 if __name__ == "__main__":

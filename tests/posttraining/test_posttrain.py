@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.training.engines import ENGINE
 from tests.training.killed import train_until_killed
 from vjepa.config import PosttrainConfig
 from vjepa.data.episode import Episode
@@ -48,7 +49,7 @@ def light_episodes(count):
 
 CONFIG = PosttrainConfig(
     pool=2, width=32, depth=2, heads=2, frames=4, rollout=2, batch_size=16, steps=200, warmup=10, cooldown=100,
-    learning_rate=3e-3, final_learning_rate=1e-5, weight_decay=0.01, log_every=10, checkpoint_every=100,
+    learning_rate=3e-3, final_learning_rate=1e-5, weight_decay=0.01, log_every=10, checkpoint_every=100, engine=ENGINE,
 )  # fmt: skip
 
 
@@ -68,7 +69,7 @@ def test_a_killed_posttraining_ends_with_the_predictor_of_a_straight_one(encoder
         for name in ("straight", "killed", "killed")
     )
     straight.train()
-    train_until_killed(killed.run, killed.take_step, lambda step: None, at=4)
+    train_until_killed(killed.run, killed, at=4)
     resumed.train()
     mine, theirs = resumed.model.state_dict(), straight.model.state_dict()
     assert [key for key in mine if not torch.equal(mine[key], theirs[key])] == []
@@ -83,13 +84,13 @@ def test_misled_windows_get_the_actions_of_another_episode():
 def test_only_the_predictor_learns(encoder, tmp_path):
     before = {name: t.clone() for name, t in encoder.state_dict().items()}
     training = Posttraining(encoder, light_episodes(4), CONFIG, 0, tmp_path, "data")
-    training.run._advance(training.take_step, lambda step: None)
+    training.run.advance(training)
     assert all(torch.equal(before[name], t) for name, t in encoder.state_dict().items())
 
 
 def test_teacher_forcing_compares_each_prediction_with_the_next_frame(model):
     latents, actions, states = torch.randn(2, 4, 4, 24), torch.randn(2, 3, 7), torch.randn(2, 4, 7)
-    loss, predicted = teacher_forcing_loss(model, latents, actions, states)
+    loss, predicted = teacher_forcing_loss(model.predict, latents, actions, states)
     steps = [model.step(latents[:, : t + 1], actions[:, : t + 1], states[:, : t + 1]) for t in range(3)]
     assert torch.allclose(predicted, torch.stack(steps, dim=1), atol=1e-5)
     assert torch.allclose(loss, torch.stack([(s - latents[:, t + 1]).abs().mean() for t, s in enumerate(steps)]).mean())
@@ -100,7 +101,7 @@ def test_the_rollout_feeds_the_first_prediction_back_and_uses_true_states(model)
     first = model.step(latents[:, :1], actions[:, :1], states[:, :1])
     second = model.step(torch.stack([latents[:, 0], first], dim=1), actions[:, :2], states[:, :2])
     expected = ((first - latents[:, 1]).abs().mean() + (second - latents[:, 2]).abs().mean()) / 2
-    assert torch.allclose(rollout_loss(model, latents, actions, states, first, 2), expected)
+    assert torch.allclose(rollout_loss(model.predict, latents, actions, states, first, 2), expected)
 
 
 def test_a_model_without_use_for_actions_is_not_hurt_by_shuffling_them(model):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.training.engines import ENGINE
 from tests.training.killed import train_until_killed
 from vjepa.config import CollapseConfig, EncoderConfig, MaskConfig, PretrainConfig
 from vjepa.data.clips import LoadedEpisodes
@@ -133,18 +134,18 @@ def make_training(folder, switches=V_JEPA_2, workers=0, steps=6):
     config = PretrainConfig(
         frames=4, stride=2, still_share=0.5, dimmest=1.0, crop_scale=[0.3, 1.0],
         crop_aspect=[0.75, 1.35], flip=True, shard_window=1, workers=workers, kept_mb=0,
-        batch_size=4, steps=steps, warmup=1, cooldown=2,
+        batch_size=4, mask_batch=4, steps=steps, warmup=1, cooldown=2,
         learning_rate=1e-2, final_learning_rate=1e-4, weight_decay=0.04, ema=[0.8, 0.9], predictor_width=16,
         predictor_depth=1, predictor_heads=2, masks=[MaskConfig(2, 0.3, [0.75, 1.5])], context_weight=0.5,
         context_head=switches["image_patches"], collapse=CollapseConfig(10_000, 0.0, 0.0, 1.0), readout_every=4,
-        log_every=1, checkpoint_every=3,
+        log_every=1, checkpoint_every=3, engine=ENGINE,
     )  # fmt: skip
     return Pretraining(LoadedEpisodes(episodes), EncoderConfig(**SHAPE, **switches), config, 0, folder, "data")
 
 
 def test_the_target_encoder_is_the_moving_average_of_the_context_encoder(training):
     before = copy.deepcopy(training.target_encoder)
-    training.run._advance(training.take_step, training.after_step)
+    training.run.advance(training)
     pairs = zip(before.parameters(), training.context_encoder.parameters(), strict=True)
     expected = [0.8 * old + 0.2 * new for old, new in pairs]
     for found, wanted in zip(training.target_encoder.parameters(), expected, strict=True):
@@ -157,7 +158,7 @@ def test_the_target_encoder_is_the_moving_average_of_the_context_encoder(trainin
 def test_a_killed_pretraining_ends_with_the_networks_of_a_straight_one(switches, tmp_path):
     straight, killed, resumed = (make_training(tmp_path / name, switches) for name in ("straight", "killed", "killed"))
     straight.train()
-    train_until_killed(killed.run, killed.take_step, killed.after_step, at=4)
+    train_until_killed(killed.run, killed, at=4)
     for parameter in resumed.target_encoder.parameters():  # what a resumed run must not keep
         parameter.data.zero_()
     resumed.train()
@@ -175,16 +176,16 @@ def test_a_killed_data_worker_ends_pretraining_which_then_goes_on_as_if_nothing_
     straight.train()
     take_step, torch_state = broken.take_step, torch.random.get_rng_state()
 
-    def kill_at_four(step):  # what had been read ahead is still used
+    def kill_at_four(step, part):  # what had been read ahead is still used
         if step == 4:
             multiprocessing.active_children()[0].kill()
-        return take_step(step)
+        return take_step(step, part)
 
     broken.take_step = kill_at_four
     advice = r"a worker process was killed .*: set pretrain\.workers or pretrain\.kept_mb lower"
     with pytest.raises(UserError, match=advice):
         broken.train()
-    assert broken.run.checkpoints()
+    assert broken.run.checkpoints.files()
     assert torch.equal(torch.random.get_rng_state(), torch_state), "the loader draws from a generator of its own"
     resumed.train()
     assert_same_networks(resumed, straight)
@@ -193,9 +194,9 @@ def test_a_killed_data_worker_ends_pretraining_which_then_goes_on_as_if_nothing_
 def test_with_modalities_still_steps_are_images(tmp_path):
     training = make_training(tmp_path, V_JEPA_2_1)
     training.config.still_share = 0.0
-    clips = training.batch(0)[0]
+    clips = training.batches.of(0)[0]
     training.config.still_share = 1.0
-    seen, target, [(context, hidden)] = training.batch(0)
+    seen, target, [(context, hidden)] = training.batches.of(0)
     assert seen.shape == target.shape == (8, 3, 1, 16, 16) and len(context) == len(hidden) == 8
     assert torch.equal(seen[:, :, 0], clips[:, :, ::2].transpose(1, 2).flatten(0, 1)), "each tubelet's first frame"
     assert int(context.max()) < 16 and int(hidden.max()) < 16
@@ -203,18 +204,18 @@ def test_with_modalities_still_steps_are_images(tmp_path):
 
 def test_still_steps_show_every_tubelet_one_frame(training):
     training.config.still_share = 1.0
-    for video in training.batch(0)[:2]:
+    for video in training.batches.of(0)[:2]:
         assert torch.equal(video[:, :, 0::2], video[:, :, 1::2])
     training.config.still_share = 0.0
-    for video in training.batch(0)[:2]:
+    for video in training.batches.of(0)[:2]:
         assert not torch.equal(video[:, :, 0::2], video[:, :, 1::2])
 
 
 def test_the_context_is_in_other_light_and_the_targets_are_not(training):
-    seen, plain, _ = training.batch(0)
+    seen, plain, _ = training.batches.of(0)
     assert torch.equal(seen, plain)
     training.config.dimmest = 0.3
-    seen, target, _ = training.batch(0)
+    seen, target, _ = training.batches.of(0)
     assert torch.equal(target, plain)
     spread = seen.std((1, 2, 3, 4)) / target.std((1, 2, 3, 4))
     assert spread.max() < 1.02 and spread.min() < 0.9

@@ -10,6 +10,7 @@ import torch
 
 import vjepa.pretraining.loss
 from tests.probing.moving_square import moving_squares
+from tests.training.engines import ENGINE
 from vjepa.config import CollapseConfig, EncoderConfig, MaskConfig, PretrainConfig
 from vjepa.data.clips import LoadedEpisodes
 from vjepa.errors import UserError
@@ -22,10 +23,10 @@ LIMITS = CollapseConfig(after=20, min_feature_deviation=0.05, min_effective_rank
 def training(folder: Path, ema: float, steps: int = 120, workers: int = 0) -> Pretraining:
     config = PretrainConfig(
         frames=4, stride=1, still_share=0.0, dimmest=1.0, crop_scale=[1.0, 1.0], crop_aspect=[1.0, 1.0], flip=False,
-        shard_window=0, workers=workers, kept_mb=0, batch_size=8, steps=steps, warmup=5, cooldown=20,
+        shard_window=0, workers=workers, kept_mb=0, batch_size=8, mask_batch=8, steps=steps, warmup=5, cooldown=20,
         learning_rate=3e-3, final_learning_rate=1e-5, weight_decay=0.04, ema=[ema, ema], predictor_width=16,
         predictor_depth=1, predictor_heads=2, masks=[MaskConfig(2, 0.3, [0.75, 1.5])], context_weight=0.0,
-        context_head=False, collapse=LIMITS, readout_every=20, log_every=5, checkpoint_every=20,
+        context_head=False, collapse=LIMITS, readout_every=20, log_every=5, checkpoint_every=20, engine=ENGINE,
     )  # fmt: skip
     encoder = EncoderConfig(16, 4, 2, 32, 2, 2, 4.0, True, [], False)
     return Pretraining(LoadedEpisodes(moving_squares(24)), encoder, config, 0, folder, "data")
@@ -72,7 +73,7 @@ def test_a_run_whose_teacher_does_not_lag_and_whose_targets_learn_is_stopped_wit
         patched.setattr(vjepa.pretraining.loss, "target_features", learning_targets)
         with pytest.raises(UserError, match=r"the features have collapsed at step \d+: \w+ [\d.e-]+ is (below|above)"):
             shared.train()
-    assert shared.run.step < 120 and shared.run.checkpoints()
+    assert shared.run.step < 120 and shared.run.checkpoints.files()
 
 
 def test_the_same_run_with_both_is_not_stopped_and_its_log_says_what_was_watched(tmp_path: Path) -> None:

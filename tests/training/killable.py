@@ -43,11 +43,11 @@ def train(kind: str, folder: Path, out: Path, told: Any) -> None:
     torch.save({"modules": state, "optimizer": run.run.optimizer.state_dict(), "log": run.run.log}, out)
 
 
-def telling(take_step: Callable[[int], StepResult], told: Any) -> Callable[[int], StepResult]:
+def telling(take_step: Callable[[int, int], StepResult], told: Any) -> Callable[[int, int], StepResult]:
     """The same, told before it is done."""
 
-    def take(step: int) -> StepResult:
+    def take(step: int, part: int) -> StepResult:
         told.value = step
-        return take_step(step)
+        return take_step(step, part)
 
     return take

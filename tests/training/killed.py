@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from unittest.mock import patch
 
 import pytest
 
-from vjepa.training.loop import Run, StepResult
+from vjepa.training.loop import Run, StepResult, Training
 
 
-def train_until_killed(
-    run: Run, take_step: Callable[[int], StepResult], after_step: Callable[[int], None], at: int
-) -> None:
+def train_until_killed(run: Run, training: Training, at: int) -> None:
     """Train `run` and let it die before it takes the step `at`."""
+    take_step = training.take_step
 
-    def die(step: int) -> StepResult:
+    def die(step: int, part: int) -> StepResult:
         if step == at:
             raise KeyboardInterrupt
-        return take_step(step)
+        return take_step(step, part)
 
-    with pytest.raises(KeyboardInterrupt):
-        run.train("killed", die, after_step)
+    with patch.object(training, "take_step", die), pytest.raises(KeyboardInterrupt):
+        run.train("killed", training)

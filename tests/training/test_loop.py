@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,31 +15,52 @@ import torch
 from torch import nn
 
 from tests.refusals import each_refused
+from tests.training.engines import ENGINE
 from vjepa.errors import UserError
 from vjepa.training.loop import Run, StepResult
+from vjepa.training.parallel import World
 from vjepa.training.schedule import WarmupStableDecay, linear, parameter_groups, update_ema
+
+
+class Regression(nn.Module):
+    """A network with its loss."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Linear(3, 2)
+
+    def forward(self, x):
+        return (self.net(x) - x[:, :2]).square().mean()
 
 
 class Toy:
     """A regression whose data depend on the step alone; it can be told to die before a step."""
 
-    def __init__(self, folder: Path, identity: object = "a", dies_at: int = -1) -> None:
+    def __init__(self, folder: Path, identity: object = "a", dies_at: int = -1, passes: int = 1, **engine) -> None:
         torch.manual_seed(0)
-        self.net, self.average = nn.Linear(3, 2), nn.Linear(3, 2)
-        self.dies_at = dies_at
-        optimizer = torch.optim.AdamW(parameter_groups([self.net], 0.1))
+        self.objective, self.average = Regression(), nn.Linear(3, 2)
+        self.net, self.dies_at = self.objective.net, dies_at
         schedule = WarmupStableDecay(steps=20, warmup=3, cooldown=5, peak=0.1, final=0.001)
-        self.run = Run(folder, {"net": self.net, "average": self.average}, optimizer, schedule, identity, 2, 4)
+        self.run = Run(
+            folder, self.objective, {"net": self.net, "average": self.average}, schedule, 0.1, passes,
+            replace(ENGINE, **engine), World(), identity, 2, 4,
+        )  # fmt: skip
 
-    def take_step(self, step: int) -> StepResult:
+    def take_step(self, step: int, part: int) -> StepResult:
         if step == self.dies_at:
             raise KeyboardInterrupt
-        generator = torch.Generator().manual_seed(step)
-        x = torch.randn(8, 3, generator=generator)
-        return StepResult((self.net(x) - x[:, :2]).square().mean(), lambda: {"twice": 2.0 * step})
+        x = torch.randn(8, 3, generator=torch.Generator().manual_seed(step))
+        loss = self.run.objective(x.chunk(self.run.passes)[part])
+        return StepResult(loss, lambda: {"twice": 2.0 * step})
+
+    def after_step(self, step: int) -> None:
+        update_ema(self.average, self.net, 0.9)
+
+    def judge(self, step, numbers) -> None:
+        pass
 
     def train(self) -> "Toy":
-        self.run.train("toy", self.take_step, lambda step: update_ema(self.average, self.net, 0.9))
+        self.run.train("toy", self)
         return self
 
 
@@ -64,11 +86,13 @@ def test_a_checkpoint_of_other_settings_is_not_used(tmp_path):
         Toy(tmp_path, dies_at=11).train()
     other = Toy(tmp_path, identity="b")
     said: list[str] = []
-    assert not other.run.resume(said.append) and other.run.step == 0
+    assert other.run.checkpoints.load(said.append) is None
     assert "are of other settings or data; starting anew" in said[0]
     with pytest.raises(KeyboardInterrupt):  # its first checkpoint takes the place of those that are further on
         Toy(tmp_path, identity="b", dies_at=6).train()
-    assert Toy(tmp_path, identity="b").run.resume(said.append) and len(list(tmp_path.iterdir())) == 1
+    assert (
+        Toy(tmp_path, identity="b").run.checkpoints.load(said.append).step == 4 and len(list(tmp_path.iterdir())) == 1
+    )
     assert "resumed at step 4" in said[1]
 
 
@@ -99,14 +123,18 @@ def test_a_run_that_is_asked_to_end_saves_its_step_and_goes_on_there(tmp_path):
     """SIGTERM, as a cluster sends before it takes the machine away."""
     straight, toy = Toy(tmp_path / "straight").train(), Toy(tmp_path / "asked")
 
-    def take_step(step):
+    take_step = toy.take_step
+
+    def asked_at_six(step, part):
         if step == 6:
             os.kill(os.getpid(), signal.SIGTERM)
-        return toy.take_step(step)
+        return take_step(step, part)
+
+    toy.take_step = asked_at_six
 
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(UserError, match=r"was asked to end at step 7 of 20 and saved its state: start it again"):
-        toy.run.train("toy", take_step, lambda step: update_ema(toy.average, toy.net, 0.9))
+        toy.train()
     assert signal.getsignal(signal.SIGTERM) is before
     resumed = Toy(tmp_path / "asked", dies_at=6).train()  # step 6 is not taken again
     assert resumed.run.log == straight.run.log
@@ -142,8 +170,9 @@ def assert_equal(first, second):
 
 def test_a_loss_that_is_not_finite_ends_the_run_with_its_step(tmp_path):
     toy = Toy(tmp_path)
+    toy.take_step = lambda step, part: StepResult(toy.net.weight.sum() * float("nan"), dict)
     with pytest.raises(UserError, match="the loss is nan at step 0"):
-        toy.run.train("toy", lambda step: StepResult(toy.net.weight.sum() * float("nan"), dict), lambda step: None)
+        toy.train()
 
 
 def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path):

@@ -23,6 +23,7 @@ from vjepa.config.data import (
     ValidateConfig,
     Variation,
 )
+from vjepa.config.engine import EngineConfig
 from vjepa.config.reading import read_config, require
 from vjepa.config.training import (
     AlignConfig,
@@ -43,6 +44,7 @@ __all__ = [
     "ColumnConfig",
     "CurateConfig",
     "EncoderConfig",
+    "EngineConfig",
     "ExportConfig",
     "GripperConfig",
     "MaskConfig",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vjepa.config.engine import EngineConfig
 from vjepa.config.reading import require, require_counts, require_heads, require_range, require_schedule
 
 
@@ -76,7 +77,8 @@ class PretrainConfig:
     shard_window: int
     workers: int  # processes that read and decode clips ahead; 0: training itself does
     kept_mb: int  # MB of decoded frames that each process that decodes keeps; other episodes are decoded when drawn
-    batch_size: int
+    batch_size: int  # clips of a step, over all processes
+    mask_batch: int  # clips whose masks have equally many tokens; the more, the fewer: the smallest number of them all
     steps: int
     warmup: int  # steps of linear warmup
     cooldown: int  # steps of linear cooldown at the end
@@ -94,10 +96,17 @@ class PretrainConfig:
     readout_every: int  # steps between two linear read-outs of the robot's state; a multiple of log_every
     log_every: int
     checkpoint_every: int
+    engine: EngineConfig
 
     def __post_init__(self) -> None:
         require_schedule(self.steps, self.warmup, self.cooldown)
-        require_counts(self, "frames", "stride", "batch_size", "log_every", "checkpoint_every", "readout_every")
+        require_counts(
+            self, "frames", "stride", "batch_size", "mask_batch", "log_every", "checkpoint_every", "readout_every"
+        )
+        require(
+            self.batch_size % self.mask_batch == 0,
+            f"mask_batch {self.mask_batch} does not divide batch_size {self.batch_size}",
+        )
         whole = self.readout_every % self.log_every == 0
         require(whole, f"readout_every {self.readout_every} is no multiple of log_every {self.log_every}")
         require(0 < self.dimmest <= 1, f"dimmest must be above 0 and 1 at most, not {self.dimmest}")
@@ -126,7 +135,7 @@ class PosttrainConfig:
     heads: int
     frames: int  # frames in a training window: teacher forcing over frames - 1 steps
     rollout: int  # steps of the autoregressive rollout
-    batch_size: int
+    batch_size: int  # windows of a step, over all processes
     steps: int
     warmup: int
     cooldown: int
@@ -135,6 +144,7 @@ class PosttrainConfig:
     weight_decay: float
     log_every: int
     checkpoint_every: int
+    engine: EngineConfig
 
     def __post_init__(self) -> None:
         require_schedule(self.steps, self.warmup, self.cooldown)

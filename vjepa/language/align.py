@@ -109,7 +109,7 @@ def train_arm(
         rows = balanced_rows(kind, config.batch_size, np.random.default_rng((seed, step)))
         visual = arm.projector(arm.tokens(questions.frames(rows)))
         loss = model.loss(kind.prompt, visual, kind.answers[rows].tolist())
-        require_finite(loss, step)
+        require_finite(loss.item(), step)
         for group in optimizer.param_groups:
             group["lr"] = schedule.at(step)
         optimizer.zero_grad(set_to_none=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vjepa.nn.blocks import LAYER_NORM_EPS, Block, initialise
+from vjepa.nn.blocks import LAYER_NORM_EPS, Block, BlockStack, initialise
 from vjepa.nn.rope import grid_positions, rope_tables
 
 
@@ -15,7 +15,7 @@ def block_causal_mask(steps: int, tokens: int, device: torch.device | None = Non
     return step.unsqueeze(1) >= step.unsqueeze(0)
 
 
-class ActionPredictor(nn.Module):
+class ActionPredictor(BlockStack):
     """A block-causal transformer over [action, state, patches] of each time step (paper, sec. 3.1).
 
     Beyond the paper, for predictors far below its 300 M parameters (`shortcuts`): the action and the state are also
@@ -84,7 +84,7 @@ class ActionPredictor(nn.Module):
         rope = rope_tables(self.positions(steps, latents.device), self.width // self.heads)
         mask = block_causal_mask(steps, tokens + 2, latents.device)
         for block in self.predictor_blocks:
-            x = block(x, rope, mask)
+            x = self.run_block(block, x, rope, mask)
         x = x.unflatten(1, (steps, tokens + 2))[:, :, 2:]
         predicted = self.predictor_proj(self.predictor_norm(x))
         return latents + predicted if self.shortcuts else predicted

@@ -63,11 +63,21 @@ class Block(nn.Module):
         return x + self.mlp(self.norm2(x))
 
 
-def run_block(block: nn.Module, x: Tensor, rope: Rope, mask: Tensor | None = None, recompute: bool = False) -> Tensor:
-    """`[B, N, D] -> [B, N, D]`; with `recompute`, what lies inside the block is not kept for the backward pass."""
-    if recompute and torch.is_grad_enabled():
-        return checkpoint(block, x, rope, mask, use_reentrant=False)
-    return block(x, rope, mask)
+class BlockStack(nn.Module):
+    """A network whose depth is blocks.
+
+    Attributes:
+        recompute: activation checkpointing: keep only the blocks' inputs for the backward pass and compute the rest
+            again, for a third more time.
+    """
+
+    recompute: bool = False
+
+    def run_block(self, block: nn.Module, x: Tensor, rope: Rope, mask: Tensor | None = None) -> Tensor:
+        """`[B, N, D] -> [B, N, D]`."""
+        if self.recompute and torch.is_grad_enabled():
+            return checkpoint(block, x, rope, mask, use_reentrant=False)
+        return block(x, rope, mask)
 
 
 def initialise(module: nn.Module, blocks: nn.ModuleList) -> None:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vjepa.nn.blocks import LAYER_NORM_EPS, Block, initialise, run_block
+from vjepa.nn.blocks import LAYER_NORM_EPS, Block, BlockStack, initialise
 from vjepa.nn.rope import grid_positions, require_heads, rope_tables, stretch_positions
 
 PIXEL_MEAN = (0.485, 0.456, 0.406)
@@ -42,7 +42,7 @@ class PatchEmbed(nn.Module):
         return self.proj(video).flatten(2).transpose(1, 2)
 
 
-class VisionTransformer(nn.Module):
+class VisionTransformer(BlockStack):
     """The encoder of V-JEPA 2 (paper, sec. 2.1) and, with the last four arguments, of V-JEPA 2.1 (arXiv 2603.14482).
 
     Args:
@@ -59,10 +59,6 @@ class VisionTransformer(nn.Module):
             the last one alone.
         image_patches: give images a patch embedding of their own, and images and clips a learned vector that is added
             to their tokens.
-
-    Attributes:
-        recompute: activation checkpointing: keep only the blocks' inputs for the backward pass and compute the rest
-            again, for a third more time.
     """
 
     def __init__(
@@ -89,7 +85,6 @@ class VisionTransformer(nn.Module):
         self.width, self.depth, self.heads, self.mlp_ratio = width, depth, heads, mlp_ratio
         self.tiled_rope, self.rope_side = tiled_rope, rope_side
         self.levels, self.image_patches = tuple(levels), image_patches
-        self.recompute = False
         self.grid = (image_size // patch, image_size // patch)
         self.patch_embed = PatchEmbed(patch, tubelet, width)
         if image_patches:
@@ -143,7 +138,7 @@ class VisionTransformer(nn.Module):
             cos, sin = cos.unsqueeze(1), sin.unsqueeze(1)  # one table a clip, the same for all heads
         outputs = []
         for level, block in enumerate(self.blocks):
-            x = run_block(block, x, (cos, sin), recompute=self.recompute)
+            x = self.run_block(block, x, (cos, sin))
             if level in levels:
                 outputs.append(x)
         return outputs

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vjepa.nn.blocks import LAYER_NORM_EPS, Block, initialise, run_block
+from vjepa.nn.blocks import LAYER_NORM_EPS, Block, BlockStack, initialise
 from vjepa.nn.rope import require_heads, rope_tables
 
 
-class Predictor(nn.Module):
+class Predictor(BlockStack):
     """A narrow transformer over context tokens and mask tokens, each at its own position (paper, sec. 2.1).
 
     With the last five arguments it is the one of V-JEPA 2.1 (arXiv 2603.14482), which predicts several levels of the
@@ -51,7 +51,6 @@ class Predictor(nn.Module):
         self.encoder_width, self.width, self.depth, self.heads = encoder_width, width, depth, heads
         self.mlp_ratio, self.tiled_rope, self.levels = mlp_ratio, tiled_rope, levels
         self.output_width = encoder_width if output_width is None else output_width
-        self.recompute = False
         level = encoder_width // levels
         self.predictor_embed: nn.Module = nn.Linear(encoder_width, width)
         if levels > 1:
@@ -119,7 +118,7 @@ class Predictor(nn.Module):
         cos, sin = rope_tables(positions[ids], self.width // self.heads, self.tiled_rope)
         rope = (cos.unsqueeze(1), sin.unsqueeze(1))
         for block in self.predictor_blocks:
-            x = run_block(block, x, rope, recompute=self.recompute)
+            x = self.run_block(block, x, rope)
         x = self.predictor_norm(x)
         if not self.context_head:
             return self.predictor_proj(x)

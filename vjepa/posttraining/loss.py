@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vjepa.posttraining.world_model import WorldModel
+Predict = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""`WorldModel.predict`."""
 
 
-def teacher_forcing_loss(model: WorldModel, latents: Tensor, actions: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
+def teacher_forcing_loss(predict: Predict, latents: Tensor, actions: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
     """L1 of every next latent given the true past.
 
     Args:
-        model: gives the next latents.
+        predict: gives the next latents of every step.
         latents: `[B, T, N, D]`.
         actions: `[B, T - 1, A]`, between them.
         states: `[B, T, S]`.
@@ -21,12 +24,12 @@ def teacher_forcing_loss(model: WorldModel, latents: Tensor, actions: Tensor, st
     Returns:
         The loss, and the predictions `[B, T - 1, N, D]` of steps 1 to T - 1.
     """
-    predicted = model.predict(latents[:, :-1], actions, states[:, :-1])
+    predicted = predict(latents[:, :-1], actions, states[:, :-1])
     return F.l1_loss(predicted, latents[:, 1:]), predicted
 
 
 def rollout_loss(
-    model: WorldModel, latents: Tensor, actions: Tensor, states: Tensor, first: Tensor, steps: int
+    predict: Predict, latents: Tensor, actions: Tensor, states: Tensor, first: Tensor, steps: int
 ) -> Tensor:
     """L1 of `steps` latents predicted one from the other, from the first true latent on, with the true states.
 
@@ -36,5 +39,5 @@ def rollout_loss(
     rolled = [latents[:, 0], first]
     for length in range(2, steps + 1):
         context = torch.stack(rolled, dim=1)
-        rolled.append(model.step(context, actions[:, :length], states[:, :length]))
+        rolled.append(predict(context, actions[:, :length], states[:, :length])[:, -1])
     return F.l1_loss(torch.stack(rolled[1:], dim=1), latents[:, 1 : steps + 1])

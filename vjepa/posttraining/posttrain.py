@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from rich.progress import track
-from torch import Tensor
+from torch import Tensor, nn
 
 from vjepa.config import PosttrainConfig
 from vjepa.data.clips import ClipSampler
@@ -19,7 +21,8 @@ from vjepa.posttraining.loss import rollout_loss, teacher_forcing_loss
 from vjepa.posttraining.world_model import WorldModel
 from vjepa.statistics import Estimate, mean
 from vjepa.training.loop import Run, StepResult
-from vjepa.training.schedule import WarmupStableDecay, parameter_groups
+from vjepa.training.parallel import Share, World, whole_state
+from vjepa.training.schedule import WarmupStableDecay
 
 ENCODE_BATCH = 64
 
@@ -42,7 +45,7 @@ class LatentEpisodes:
     @torch.no_grad()
     def _tokens(model: WorldModel, frames: np.ndarray) -> Tensor:
         parts = torch.from_numpy(frames).split(ENCODE_BATCH)
-        return torch.cat([model.pooled_tokens(part) for part in parts])
+        return torch.cat([model.pooled_tokens(part.to(model.device)).cpu() for part in parts])
 
     def windows(
         self, model: WorldModel, chosen: np.ndarray, starts: np.ndarray, frames: int
@@ -52,7 +55,21 @@ class LatentEpisodes:
         tokens = torch.stack([self.tokens[i][s : s + frames] for i, s in pairs])
         actions = torch.stack([self.actions[i][s : s + frames - 1] for i, s in pairs])
         states = torch.stack([self.states[i][s : s + frames] for i, s in pairs])
+        tokens, actions, states = (part.to(model.device) for part in (tokens, actions, states))
         return (tokens - model.latent_mean) / model.latent_scale, actions, states
+
+
+class ActionObjective(nn.Module):
+    """The predictor of a world model with its loss, as one module that can be spread over processes."""
+
+    def __init__(self, model: WorldModel, rollout: int) -> None:
+        super().__init__()
+        self.predictor, self.predict, self.rollout = model.predictor, model.predict, rollout
+
+    def forward(self, latents: Tensor, actions: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
+        """The two terms of the loss; see `teacher_forcing_loss` and `rollout_loss`."""
+        forced, predicted = teacher_forcing_loss(self.predict, latents, actions, states)
+        return forced, rollout_loss(self.predict, latents, actions, states, predicted[:, 0], self.rollout)
 
 
 class Posttraining:
@@ -71,43 +88,72 @@ class Posttraining:
         seed: int,
         folder: Path,
         data_identity: Any,
+        world: World | None = None,
     ) -> None:
         torch.manual_seed(seed)
-        self.config = config
+        self.config, self.world = config, world or World()
+        self.share = Share.of(config.batch_size, self.world, config.engine)
         self.clips = ClipSampler(episodes, config.frames, stride=1, seed=seed)
         states, actions = episodes[0].states.shape[1], episodes[0].actions.shape[1]
-        self.model = WorldModel(
-            encoder, config.pool, actions, states, config.width, config.depth, config.heads, config.frames - 1
+        self._new_model = partial(
+            WorldModel,
+            encoder,
+            config.pool,
+            actions,
+            states,
+            config.width,
+            config.depth,
+            config.heads,
+            config.frames - 1,
         )
+        self.model = self._new_model().to(self.world.device)
         self.latents = LatentEpisodes(self.model, episodes, "training episodes")
         self.model.fit_statistics(
             torch.cat(self.latents.tokens), torch.cat(self.latents.states), torch.cat(self.latents.actions)
         )
+        identity = {name: value for name, value in asdict(config).items() if name != "engine"}
         self.run = Run(
             folder=folder,
+            objective=ActionObjective(self.model, config.rollout),
             modules={"predictor": self.model.predictor},
-            optimizer=torch.optim.AdamW(parameter_groups([self.model.predictor], config.weight_decay)),
             schedule=WarmupStableDecay(
                 config.steps, config.warmup, config.cooldown, config.learning_rate, config.final_learning_rate
             ),
-            identity=[seed, config, data_identity],
+            weight_decay=config.weight_decay,
+            passes=self.share.passes,
+            engine=config.engine,
+            world=self.world,
+            identity=[seed, identity, data_identity],
             log_every=config.log_every,
             checkpoint_every=config.checkpoint_every,
         )
 
     def train(self) -> None:
         """Train to the end of the schedule, from the run's checkpoint if it has one."""
-        self.run.train("posttrain", self.take_step, lambda step: None)
+        self.run.train("posttrain", self)
 
-    def take_step(self, step: int) -> StepResult:
-        """The loss of one step: both terms weigh alike."""
-        chosen, starts = self.clips.draw(step, self.config.batch_size)
-        latents, actions, states = self.latents.windows(self.model, chosen, starts, self.config.frames)
-        forced, predicted = teacher_forcing_loss(self.model, latents, actions, states)
-        rolled = rollout_loss(self.model, latents, actions, states, predicted[:, 0], self.config.rollout)
+    def take_step(self, step: int, part: int) -> StepResult:
+        """The loss of a pass: both terms weigh alike."""
+        first = self.share.first + part * self.share.micro_batch
+        mine = slice(first, first + self.share.micro_batch)
+        chosen, starts = self.clips.draw(step, self.share.total)
+        windows = self.latents.windows(self.model, chosen[mine], starts[mine], self.config.frames)
+        forced, rolled = self.run.objective(*windows)
         return StepResult(
             forced + rolled, lambda: {"teacher_forcing": float(forced.detach()), "rollout": float(rolled.detach())}
         )
+
+    def trained(self) -> WorldModel:
+        """The world model, whole, in evaluation mode; every process has to ask."""
+        model = self._new_model()
+        model.load_state_dict(whole_state(self.model))
+        return model.eval()
+
+    def after_step(self, step: int) -> None:
+        """Nothing follows: no teacher learns here."""
+
+    def judge(self, step: int, numbers: Mapping[str, float]) -> None:
+        """Nothing is judged: the encoder, frozen, can't collapse."""
 
 
 @torch.no_grad()
@@ -133,7 +179,7 @@ def evaluate(model: WorldModel, episodes: Sequence[Episode], frames: int, seed: 
             "latent_l1_shuffled_actions": model.predict(z[:, :-1], wrong, s[:, :-1]),
         }
         for name, guess in guesses.items():
-            errors[name].append((guess - z[:, 1:]).abs().mean((1, 2, 3)))
+            errors[name].append((guess - z[:, 1:]).abs().mean((1, 2, 3)).cpu())
     return {name: mean(torch.cat(values).numpy(), every.episodes) for name, values in errors.items()}
 
 

@@ -72,6 +72,11 @@ class WorldModel(nn.Module):
         self.register_buffer("state_mean", torch.zeros(states))
         self.register_buffer("state_scale", torch.ones(states))
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.latent_mean.device
+
     def pooled_tokens(self, frames: Tensor) -> Tensor:
         """`uint8 [B, H, W, 3] -> [B, N, D]`: encoded, pooled and layer-normalised, before the data's statistics."""
         pooled = pool_tokens(encode_frames(self.encoder, frames), self.encoder.grid, self.pool)

@@ -3,29 +3,54 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule, register_fsdp_forward_method
 
 from vjepa.checkpoints.encoder import build_encoder
 from vjepa.config import EncoderConfig, PretrainConfig
-from vjepa.data.augment import Augmentation
-from vjepa.data.clips import ClipDraws, ClipSource, EpochDraws
-from vjepa.data.light import in_random_light
-from vjepa.data.loader import ClipLoader, ClipReader
-from vjepa.nn.encoder import VisionTransformer, normalise_pixels
+from vjepa.data.clips import ClipSource
+from vjepa.nn.encoder import VisionTransformer
 from vjepa.nn.predictor import Predictor
-from vjepa.pretraining.loss import jepa_loss, target_features
-from vjepa.pretraining.masks import sample_masks
+from vjepa.pretraining.batches import PretrainBatches
+from vjepa.pretraining.loss import Masks, jepa_loss, target_features
 from vjepa.pretraining.watch import require_learning, state_readout, varies, watch
 from vjepa.training.loop import Run, StepResult
-from vjepa.training.schedule import WarmupStableDecay, linear, parameter_groups, update_ema
+from vjepa.training.parallel import Share, World, whole_state
+from vjepa.training.schedule import WarmupStableDecay, linear, update_ema
 
-READOUT_CLIPS = 384
-"""Training clips of a linear read-out; on the last third it is scored."""
+HOW = ("workers", "kept_mb", "engine")
+"""Settings that do not change what is learned: a run may go on with others."""
+
+
+class JepaObjective(nn.Module):
+    """The networks of V-JEPA 2 with their loss, as one module that can be spread over processes."""
+
+    def __init__(
+        self,
+        context_encoder: VisionTransformer,
+        target_encoder: VisionTransformer,
+        predictor: Predictor,
+        context_weight: float,
+    ) -> None:
+        super().__init__()
+        self.context_encoder, self.target_encoder, self.predictor = context_encoder, target_encoder, predictor
+        self.context_weight = context_weight
+
+    def forward(self, seen: Tensor, target: Tensor, masks: Masks) -> tuple[Tensor, Tensor]:
+        """See `jepa_loss`."""
+        return jepa_loss(
+            self.context_encoder, self.target_encoder, self.predictor, seen, masks, self.context_weight, target
+        )
+
+    def clip_features(self, video: Tensor) -> Tensor:
+        """The target encoder's mean feature of each clip: `[B, 3, T, H, W] -> [B, D]`."""
+        return target_features(self.target_encoder, video).mean(1)
 
 
 class Pretraining:
@@ -36,6 +61,9 @@ class Pretraining:
         target_encoder: its exponential moving average: the encoder that is kept.
         predictor: learns by gradient.
         run: the loop's state; `run.log` holds the curves.
+
+    Raises:
+        UserError: a step's clips can't be shared by the processes.
     """
 
     def __init__(
@@ -46,41 +74,39 @@ class Pretraining:
         seed: int,
         folder: Path,
         data_identity: Any,
+        world: World | None = None,
     ) -> None:
         torch.manual_seed(seed)
-        self.config, self.seed = config, seed
+        self.encoder_config, self.config, self.world = encoder, config, world or World()
         self.context_encoder: VisionTransformer = build_encoder(encoder)
         self.target_encoder: VisionTransformer = copy.deepcopy(self.context_encoder).requires_grad_(False)
-        levels = len(encoder.levels) or 1
-        self.predictor = Predictor(
-            encoder.width * levels,
-            config.predictor_width,
-            config.predictor_depth,
-            config.predictor_heads,
-            encoder.mlp_ratio,
-            tiled_rope=encoder.tiled_rope,
-            levels=levels,
-            context_head=config.context_head,
-            modalities=encoder.image_patches,
-        )
-        self.loader = clip_loader(source, config, seed)
-        learning = [self.context_encoder, self.predictor]
+        self.predictor = new_predictor(encoder, config)
+        share = Share.of(config.batch_size, self.world, config.engine)
+        self.batches = PretrainBatches(source, self.context_encoder, config, seed, share)
+        self.objective = JepaObjective(self.context_encoder, self.target_encoder, self.predictor, config.context_weight)
+        identity = {name: value for name, value in asdict(config).items() if name not in HOW}
         self.run = Run(
             folder=folder,
+            objective=self.objective,
             modules={
                 "context_encoder": self.context_encoder,
                 "target_encoder": self.target_encoder,
                 "predictor": self.predictor,
             },
-            optimizer=torch.optim.AdamW(parameter_groups(learning, config.weight_decay)),
             schedule=WarmupStableDecay(
                 config.steps, config.warmup, config.cooldown, config.learning_rate, config.final_learning_rate
             ),
-            # how clips are read does not change which: a run may go on with other numbers of these
-            identity=[seed, encoder, replace(config, workers=0, kept_mb=0), data_identity],
+            weight_decay=config.weight_decay,
+            passes=share.passes,
+            engine=config.engine,
+            world=self.world,
+            identity=[seed, encoder, identity, data_identity],
             log_every=config.log_every,
             checkpoint_every=config.checkpoint_every,
+            partly_used=encoder.image_patches,
         )
+        if isinstance(self.objective, FSDPModule):
+            register_fsdp_forward_method(self.objective, "clip_features")
 
     def train(self) -> None:
         """Train to the end of the schedule, from the run's checkpoint if it has one.
@@ -88,56 +114,36 @@ class Pretraining:
         Raises:
             UserError: see `Run.train`; or an episode can't be read, or a process that reads was killed.
         """
-        with self.loader.running("set pretrain.workers or pretrain.kept_mb lower"):
-            self.run.train("pretrain", self.take_step, self.after_step)
+        with self.batches.running():
+            self.run.train("pretrain", self)
 
-    def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor, list[tuple[torch.Tensor, torch.Tensor]]]:
-        """A step's clips as the context and as the target encoder see them, and its masks.
-
-        Both are normalised pixels `[B, 3, T, H, W]`. The context is in some other light and the targets are in plain
-        light, so that what light does to a scene is not worth keeping. All depends on the seed and the step alone.
-        """
-        rng = np.random.default_rng((self.seed, step, 1))
-        clips = self.loader.batch(step).frames
-        frames = torch.from_numpy(np.stack([in_random_light(clips, self.config.dimmest, rng), clips]))
-        tubelet, grid = self.context_encoder.tubelet, self.context_encoder.grid
-        steps = self.config.frames // tubelet
-        if rng.random() < self.config.still_share:  # each tubelet's first frame, as the world model will see frames
-            stills = frames[:, :, ::tubelet]
-            if self.context_encoder.image_patches:
-                frames, steps = stills.flatten(1, 2).unsqueeze(2), 1
-            else:
-                frames = stills.repeat_interleave(tubelet, dim=2)
-        masks = [sample_masks((steps, *grid), mask, frames.shape[1], rng) for mask in self.config.masks]
-        seen, target = (normalise_pixels(part) for part in frames)
-        return seen, target, [(torch.from_numpy(c), torch.from_numpy(t)) for c, t in masks]
-
-    def take_step(self, step: int) -> StepResult:
-        """The loss of one step."""
-        seen, target, masks = self.batch(step)
-        loss, targets = jepa_loss(
-            self.context_encoder, self.target_encoder, self.predictor, seen, masks, self.config.context_weight, target
-        )
+    def take_step(self, step: int, part: int) -> StepResult:
+        """The loss of a pass."""
+        device = self.world.device
+        seen, target, masks = self.batches.of(step, part)
+        masks = [(context.to(device), hidden.to(device)) for context, hidden in masks]
+        loss, targets = self.run.objective(seen.to(device), target.to(device), masks)
 
         def monitors() -> dict[str, float]:
-            found = watch(targets.detach())
-            require_learning(found, self.config.collapse, step)
             readout = self.readout() if step % self.config.readout_every == 0 else {}
-            return {"ema": self.momentum(step), **found, **readout}
+            return {"ema": self.momentum(step), **watch(targets.detach().float()), **readout}
 
         return StepResult(loss, monitors)
+
+    def judge(self, step: int, numbers: Mapping[str, float]) -> None:
+        """Stop a run whose features have collapsed."""
+        require_learning(numbers, self.config.collapse, step)
 
     @torch.no_grad()
     def readout(self) -> dict[str, float]:
         """`state_readout` of the clips that the loader would draw first; nothing if no state varies."""
-        reader, size = self.loader.reader, self.config.batch_size
-        clips = [reader.read(step) for step in range(-(-READOUT_CLIPS // size))]
-        states = torch.from_numpy(np.concatenate([batch.states[:, -1] for batch in clips]))
-        if not varies(states).any():
-            return {}
-        videos = (normalise_pixels(torch.from_numpy(batch.frames)) for batch in clips)
-        features = [target_features(self.target_encoder, video).mean(1) for video in videos]
-        return {"state_readout": state_readout(torch.cat(features), states)}
+        features, states = [], []
+        for videos, ends in self.batches.first_clips():
+            parts = videos.split(self.batches.share.micro_batch)
+            features += [self.objective.clip_features(part.to(self.world.device)).cpu() for part in parts]
+            states.append(torch.from_numpy(ends))
+        found = torch.cat(states)
+        return {"state_readout": state_readout(torch.cat(features), found)} if varies(found).any() else {}
 
     def after_step(self, step: int) -> None:
         """Let the target encoder follow."""
@@ -148,15 +154,25 @@ class Pretraining:
         start, end = self.config.ema
         return linear(start, end, step, self.config.steps)
 
+    def trained(self) -> tuple[VisionTransformer, Predictor]:
+        """The target encoder and the predictor, whole and on the CPU; every process has to ask."""
+        encoder, predictor = build_encoder(self.encoder_config), new_predictor(self.encoder_config, self.config)
+        encoder.load_state_dict(whole_state(self.target_encoder))
+        predictor.load_state_dict(whole_state(self.predictor))
+        return encoder, predictor
 
-def clip_loader(source: ClipSource, config: PretrainConfig, seed: int) -> ClipLoader:
-    """The clips of a pretraining."""
-    if config.shard_window:
-        draws: ClipDraws = EpochDraws(
-            source.lengths, source.shards, config.shard_window, config.frames, config.stride, seed
-        )
-    else:
-        draws = ClipDraws(source.lengths, config.frames, config.stride, seed)
-    (smallest, largest), (narrowest, widest) = config.crop_scale, config.crop_aspect
-    augmentation = Augmentation((smallest, largest), (narrowest, widest), config.flip)
-    return ClipLoader(ClipReader(source, draws, augmentation, config.batch_size), config.steps, config.workers)
+
+def new_predictor(encoder: EncoderConfig, config: PretrainConfig) -> Predictor:
+    """A predictor with random weights, of the sizes of the settings."""
+    levels = len(encoder.levels) or 1
+    return Predictor(
+        encoder.width * levels,
+        config.predictor_width,
+        config.predictor_depth,
+        config.predictor_heads,
+        encoder.mlp_ratio,
+        tiled_rope=encoder.tiled_rope,
+        levels=levels,
+        context_head=config.context_head,
+        modalities=encoder.image_patches,
+    )

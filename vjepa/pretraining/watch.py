@@ -5,6 +5,8 @@ All numbers are of the target encoder's layer-normalised features of a step's cl
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -75,7 +77,7 @@ def varies(states: Tensor) -> Tensor:
     return states.amax(0) - states.amin(0) > MOVES
 
 
-def require_learning(found: dict[str, float], limits: CollapseConfig, step: int) -> None:
+def require_learning(found: Mapping[str, float], limits: CollapseConfig, step: int) -> None:
     """Stop a run whose features have collapsed.
 
     Raises:

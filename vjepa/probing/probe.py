@@ -115,7 +115,7 @@ def fit_probe(
             group["lr"] = schedule.at(step)
         batch = torch.from_numpy(np.random.default_rng((seed, step)).integers(len(rows), size=config.batch_size))
         loss = loss_of(probe(features[rows[batch]].float()), targets[batch])
-        require_finite(loss, step)
+        require_finite(loss.item(), step)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
