@@ -103,17 +103,37 @@ def main(run: Callable[..., None]) -> None:
     if "DVC_STAGE" in os.environ:  # set by DVC for the stages that it runs
         threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
     started, memory = time.monotonic(), PeakMemory()
+    rank = int(os.environ.get("RANK", "0"))  # set by torchrun
     try:
         params = read_params()
         with memory:
-            run(**{section: params[section] for section in sections_of(run)})
-        record_timing(name, time.monotonic() - started, memory.peak)
+            run_together(name, run, {section: params[section] for section in sections_of(run)})
+        if rank == 0:
+            record_timing(name, time.monotonic() - started, memory.peak)
     except UserError as error:
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]{name} failed:[/] ", end="")
+        which = f" (process {rank})" if rank else ""
+        Console(stderr=True, soft_wrap=True).print(f"[bold red]{name} failed{which}:[/] ", end="")
         print(error, file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(f"{name} was stopped; what it had not finished was not written")
+
+
+def run_together(name: str, run: Callable[..., None], sections: dict[str, Any]) -> None:
+    """Run a stage here or, where its settings ask for several processes, in as many of them.
+
+    Those that `torchrun` started run it as they are.
+    """
+    engine = next((section.engine for section in sections.values() if hasattr(section, "engine")), None)
+    if engine is None or engine.processes == 1 or "TORCHELASTIC_RUN_ID" in os.environ:
+        run(**sections)
+        return
+    from vjepa.training.launch import launch, processes  # the other stages start without torch
+
+    if processes(engine) == 1:
+        run(**sections)
+    else:
+        launch(f"stages.{name}", [], engine)
 
 
 def end_with(parent: int) -> None:

@@ -19,7 +19,7 @@ class EngineConfig:
     strategy: str
     restarts: int  # times that the processes are started again, from the last checkpoint, when one of them has died
     # clips that a process takes at a time, for steps too large for its memory: their gradients are added up; 0: its
-    # whole share of the step
+    # whole share of the step, in pretraining within a mask_batch
     micro_batch: int
     precision: str  # fp32, or bf16: products in bfloat16; weights, sums and the optimizer stay in fp32
     clip_norm: float | None  # length to which longer gradients are cut; null: as they are

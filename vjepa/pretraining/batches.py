@@ -18,7 +18,6 @@ from vjepa.data.augment import Augmentation
 from vjepa.data.clips import ClipBatch, ClipDraws, ClipSource, EpochDraws
 from vjepa.data.light import draw_light, in_light
 from vjepa.data.loader import ClipLoader, ClipReader
-from vjepa.errors import UserError
 from vjepa.nn.encoder import VisionTransformer, normalise_pixels
 from vjepa.pretraining.loss import Masks
 from vjepa.pretraining.masks import sample_masks
@@ -36,20 +35,12 @@ class PretrainBatches:
         encoder: gives the sizes of patches and tubelets.
         config: everything else.
         seed: of all draws.
-        share: which clips of a step this process takes.
-
-    Raises:
-        UserError: the clips of a pass would have masks of several sizes.
+        share: which clips of a step this process takes; a pass lies within a `mask_batch`.
     """
 
     def __init__(
         self, source: ClipSource, encoder: VisionTransformer, config: PretrainConfig, seed: int, share: Share
     ) -> None:
-        if config.mask_batch % share.micro_batch or share.first % share.micro_batch:
-            raise UserError(
-                f"the {share.micro_batch} clips of a pass (engine.micro_batch) must divide mask_batch "
-                f"{config.mask_batch}, whose masks have one size"
-            )
         self.encoder, self.config, self.seed, self.share = encoder, config, seed, share
         if config.shard_window:
             draws: ClipDraws = EpochDraws(

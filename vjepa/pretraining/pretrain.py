@@ -81,7 +81,7 @@ class Pretraining:
         self.context_encoder: VisionTransformer = build_encoder(encoder)
         self.target_encoder: VisionTransformer = copy.deepcopy(self.context_encoder).requires_grad_(False)
         self.predictor = new_predictor(encoder, config)
-        share = Share.of(config.batch_size, self.world, config.engine)
+        share = Share.of(config.batch_size, self.world, config.engine, config.mask_batch)
         self.batches = PretrainBatches(source, self.context_encoder, config, seed, share)
         self.objective = JepaObjective(self.context_encoder, self.target_encoder, self.predictor, config.context_weight)
         identity = {name: value for name, value in asdict(config).items() if name not in HOW}

@@ -72,8 +72,14 @@ class Share:
     micro_batch: int
 
     @classmethod
-    def of(cls, total: int, world: World, config: EngineConfig) -> Share:
+    def of(cls, total: int, world: World, config: EngineConfig, together: int | None = None) -> Share:
         """An equal share for every process.
+
+        Args:
+            total: clips of the step.
+            world: the processes.
+            config: may limit the clips of a pass.
+            together: clips that no pass may go beyond, nor lie across; None: there is no such limit.
 
         Raises:
             UserError: the clips can't be parted like that.
@@ -81,9 +87,13 @@ class Share:
         clips, rest = divmod(total, world.size)
         if rest or not clips:
             raise UserError(f"batch_size {total} can't be shared alike by {world.size} processes")
-        micro_batch = min(config.micro_batch or clips, clips)
-        if clips % micro_batch:
-            raise UserError(f"engine.micro_batch {micro_batch} does not divide the {clips} clips of each process")
+        limit = together or clips
+        micro_batch = min(config.micro_batch or clips, clips, limit)
+        if clips % micro_batch or limit % micro_batch:
+            bound = f" and the {limit} whose masks have one size (mask_batch)" if together else ""
+            raise UserError(
+                f"engine.micro_batch must divide the {clips} clips of each process{bound}: {micro_batch} does not"
+            )
         return cls(total, world.rank * clips, clips, micro_batch)
 
     @property
@@ -98,7 +108,11 @@ class Share:
 
 @contextmanager
 def joined() -> Iterator[World]:
-    """Join the processes that `torchrun` started, if it started this one; gives the world they make."""
+    """Join the processes that `torchrun` started, if it started this one; gives the world they make.
+
+    Raises:
+        UserError: another one has died meanwhile.
+    """
     if not dist.is_torchelastic_launched():
         yield World()
         return
@@ -111,6 +125,10 @@ def joined() -> Iterator[World]:
         dist.init_process_group("gloo")
     try:
         yield World(dist.get_rank(), dist.get_world_size(), device)
+    except RuntimeError as error:
+        if isinstance(error, dist.DistError) or "gloo/transport" in str(error):
+            raise UserError("another of the processes that train together has died") from error
+        raise
     finally:
         dist.destroy_process_group()
 
@@ -135,8 +153,9 @@ class Spread:
             if isinstance(module, BlockStack):
                 module.recompute = config.recompute
         if config.compile:
+            # masks of another size each step; torch 2.13 compiles attention on a CPU for the first of them alone
             for block in blocks:
-                block.compile()
+                (block if world.device.type == "cuda" else block.mlp).compile(dynamic=True)
         self._world, self._bf16 = world, config.precision == "bf16"
         self.call: nn.Module = objective
         if world.size > 1 and config.strategy == "fsdp":
@@ -144,9 +163,9 @@ class Spread:
                 fully_shard(block)
             fully_shard(objective)
         elif world.size > 1:
-            places = [world.device.index] if world.device.type == "cuda" else None
+            places = [world.device] if world.device.type == "cuda" else None
             self.call = DistributedDataParallel(
-                objective, device_ids=places, broadcast_buffers=False, find_unused_parameters=partly_used
+                objective, device_ids=places, forward_sync_buffers=False, find_unused_parameters=partly_used
             )
 
     def precision(self) -> AbstractContextManager[Any]:
