@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from stages.runner import main
 from vjepa.config import CurateConfig, SourceConfig
@@ -28,10 +28,22 @@ def run(source: SourceConfig, curate: CurateConfig) -> None:
     if not RAW.exists():
         raise DataError(f"{RAW} is missing: put a data set there, or make one with `dvc repro collect`")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for the processes to come: there is one a core already
-    columns = (TextColumn("curate"), BarColumn(), MofNCompleteColumn(), TextColumn("episodes"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("episodes"),
+        TimeRemainingColumn(),
+    )
     console = Console(stderr=True, soft_wrap=True)
     with Progress(*columns, console=console) as progress, atomic_directory(SHARDS) as folder:
-        bar = progress.add_task("curate", total=None)
+        bars: dict[str, TaskID] = {}
+
+        def show(what: str, count: int, total: int) -> None:
+            if what not in bars:
+                bars[what] = progress.add_task(what, total=total)
+            progress.update(bars[what], completed=count)
+
         done = curation.curate(
             RAW,
             folder,
@@ -39,7 +51,7 @@ def run(source: SourceConfig, curate: CurateConfig) -> None:
             curate,
             JOURNAL,
             workers=os.cpu_count() or 1,
-            progress=lambda count, total: progress.update(bar, completed=count, total=total),
+            progress=show,
         )
     counts = done.counts
     write_json(METRICS, counts)

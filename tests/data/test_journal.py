@@ -17,9 +17,10 @@ from tiny_lerobot import CONFIG, SOURCE, recording, truncate, write_lerobot
 
 from stages import curate as stage
 from vjepa.config import CurateConfig
-from vjepa.data import code_version, fanout
+from vjepa.data import code_version, curation, fanout
 from vjepa.data.curation import Curated, curate
 from vjepa.data.examination import Outcome
+from vjepa.errors import DataError
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
@@ -151,7 +152,15 @@ def test_the_code_that_examines_is_known_by_its_bytes(tmp_path: Path, monkeypatc
         file.write_text(text)
 
 
-@pytest.mark.parametrize("damage", [truncate, lambda file: file.write_bytes(file.read_bytes()[:-1] + b"x")])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        truncate,
+        lambda file: file.write_bytes(file.read_bytes()[:-1] + b"x"),
+        lambda file: file.write_bytes(file.read_bytes().replace(b"lasting", b"lusting", 1)),
+        lambda file: file.write_bytes(b"x" + file.read_bytes()[1:]),
+    ],
+)
 def test_a_damaged_record_is_examined_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: Any) -> None:
     raw, out = write_lerobot(tmp_path / "raw", [recording(seed) for seed in range(4)]), tmp_path / "shards"
     examined(raw, out, monkeypatch)
@@ -159,6 +168,24 @@ def test_a_damaged_record_is_examined_anew(tmp_path: Path, monkeypatch: pytest.M
     damage(sorted((tmp_path / "journal").glob("??/*"))[0])
     assert len(examined(raw, out, monkeypatch)[0]) == 1
     assert contents(out) == before
+
+
+def test_raw_data_that_change_under_a_curation_end_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read at first is light; where the rest is damaged then, only the same raw data can give it again."""
+    raw, out = write_lerobot(tmp_path / "raw", [recording(seed) for seed in range(4)]), tmp_path / "shards"
+    assign_splits = curation.assign_splits
+
+    def meanwhile(*arguments: Any) -> int:
+        for file in (tmp_path / "journal").glob("??/*"):
+            file.write_bytes(file.read_bytes()[:-1] + b"x")
+        os.utime(sorted(raw.rglob("*.mp4"))[1], ns=(1, 1))
+        return assign_splits(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(curation, "assign_splits", meanwhile)
+        with pytest.raises(DataError, match=r"raw was changed while it was curated \(episode 2\): run it again"):
+            examined(raw, out, monkeypatch)
+    assert examined(raw, out, monkeypatch)[0] == [2, 3]
 
 
 def test_what_could_not_be_read_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

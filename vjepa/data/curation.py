@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,12 @@ from scipy.sparse.csgraph import connected_components
 from vjepa.config import CurateConfig, SourceConfig
 from vjepa.data.balance import balance_tasks
 from vjepa.data.duplicates import near_duplicates
-from vjepa.data.examination import Examined, Outcome, Rejected
-from vjepa.data.fanout import Work, examine_all
-from vjepa.data.journal import Journal
+from vjepa.data.examination import NO_PICTURES, Examined, Rejected
+from vjepa.data.findings import Findings, Progress, look_through
 from vjepa.data.layout import write_layout
+from vjepa.data.records import forget_others
 from vjepa.data.s3 import require_bucket
 from vjepa.data.shards import BALANCE, QUARANTINE, REPAIRS, SHORT_SHOT, PackedEpisode, write_shards
-from vjepa.data.sources import open_source
 from vjepa.errors import DataError, UserError
 
 KINDS = (
@@ -71,7 +70,7 @@ def curate(
     config: CurateConfig,
     journal: Path,
     workers: int = 1,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = lambda what, done, total: None,
 ) -> Curated:
     """Write the episodes of the data set `raw` as shards into `out`, with a manifest and what was left out.
 
@@ -82,7 +81,7 @@ def curate(
         config: what to take and what to leave out.
         journal: a folder that keeps what was found in each episode for the next run; the shards do not depend on it.
         workers: processes, where no Ray cluster is named; the shards do not depend on their number either.
-        progress: called with the number of episodes done and of all, at the start and after each one.
+        progress: told at the start and after each episode what is being done, how much of it, and how much there is.
 
     Raises:
         DataError: the data set is missing, empty, lacks what the settings name, or no episode can be used; the store
@@ -92,20 +91,8 @@ def curate(
         raise UserError(f"curate.image_size must be an even number of pixels, not {config.image_size}")
     if config.store is not None:
         require_bucket(config.store)
-    dataset = open_source(raw, source, config.fps)
-    records = Journal(journal, dataset, source, config)
-    paths = [records.path(entry) for entry in dataset.episodes]
-    found = {place: outcome for place, path in enumerate(paths) if (outcome := records.recall(path)) is not None}
-    remembered = len(found)
-    new = [place for place in range(len(paths)) if place not in found]
-    if progress is not None:
-        progress(remembered, len(paths))
-    for place, outcome in examine_all(dataset, Work(raw.absolute(), source, config), new, workers):
-        records.write(paths[place], outcome)
-        found[place] = outcome.light()
-        if progress is not None:
-            progress(len(found), len(paths))
-    kept, rejected, places = sort_out(records, paths, [found[place] for place in range(len(paths))])
+    found = look_through(raw, source, config, journal, workers, progress, "curate")
+    kept, rejected, places = sort_out(found)
     if not kept:
         raise DataError(
             f"{raw}: none of {len(rejected)} episodes can be used; the first, {rejected[0].episode}, "
@@ -115,14 +102,14 @@ def curate(
     if config.balance == "task":
         kept, surplus = balance_tasks(kept, config.balance_limit)
         rejected += surplus
-    packed = (PackedEpisode(item.row, records.blocks(*places[item.row["key"]])) for item in kept)
+    packed = (PackedEpisode(item.row, found.payload(*places[item.row["key"]])) for item in kept)
     manifest = write_shards(out, packed, config.episodes_per_shard, config.store)
-    write_layout(out, dataset.layout)
+    write_layout(out, found.dataset.layout)
     repaired = write_lists(out, kept, rejected)
-    records.forget_others(set(paths))
+    forget_others(journal, set(found.paths))
     kinds = Counter(item.kind for item in rejected)
     counts = {
-        "episodes_read": len(dataset.episodes),
+        "episodes_read": len(found.outcomes),
         "episodes_kept": len(kept),
         "episodes_train": int((manifest["split"] == "train").sum()),
         "episodes_test": int((manifest["split"] == "test").sum()),
@@ -131,26 +118,26 @@ def curate(
         "frames": int(manifest["frames"].sum()),
         "quarantined": {kind.replace(" ", "_").lower(): kinds[kind] for kind in KINDS},
     }
-    return Curated(counts, rejected, remembered)
+    return Curated(counts, rejected, found.remembered)
 
 
-def sort_out(
-    records: Journal, paths: Sequence[Path], outcomes: Sequence[Outcome]
-) -> tuple[list[Examined], list[Rejected], dict[str, tuple[Path, int]]]:
-    """The episodes that can be used, those that can't, and where the journal keeps the former, by key."""
+def sort_out(found: Findings) -> tuple[list[Examined], list[Rejected], dict[str, tuple[int, int]]]:
+    """The episodes that can be used, those that can't, and where the former are among the findings, by key."""
     kept: list[Examined] = []
     rejected: list[Rejected] = []
-    places: dict[str, tuple[Path, int]] = {}
+    places: dict[str, tuple[int, int]] = {}
     seen: Counter[str] = Counter()
-    for path, outcome in zip(paths, outcomes, strict=True):
+    for place, outcome in enumerate(found.outcomes):
         for number, part in enumerate(outcome.parts):
             if isinstance(part, Examined):
                 kept.append(part)
-                places[part.row["key"]] = path, number
+                places[part.row["key"]] = place, number
             else:
                 seen[part.kind] += 1
-                pictures = records.pictures(path, number) if seen[part.kind] <= EXAMPLES else part.pictures
-                rejected.append(replace(part, pictures=pictures))
+                if seen[part.kind] <= EXAMPLES:
+                    shown = np.frombuffer(found.payload(place, number), np.uint8)
+                    part = replace(part, pictures=shown.reshape(-1, *NO_PICTURES.shape[1:]))
+                rejected.append(part)
     return kept, rejected, places
 
 

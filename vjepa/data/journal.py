@@ -1,13 +1,13 @@
 """What was found in each episode, kept between runs: a killed curation continues, a later one examines what is new.
 
-A file stands for one entry of the index and is named by everything that its content hangs on. It is a SHA-256 and an
-npz, read without unpickling; one whose hash is wrong counts as missing.
+A file stands for one entry of the index and is named by everything that its content hangs on. It is a record
+(`vjepa.data.records`) that says what was found; its bytes are the tar blocks of each part that can be used and the
+pictures of each that can't.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -19,13 +19,10 @@ from vjepa.config import CurateConfig, SourceConfig
 from vjepa.data.code_version import code_version
 from vjepa.data.examination import Examined, Outcome, Rejected
 from vjepa.data.raw import Source, facts_in_words
-from vjepa.errors import DataError
-from vjepa.files import atomic_path
+from vjepa.data.records import read_about, write_record
 
 ELSEWHERE = ("test_share", "duplicate_distance", "episodes_per_shard", "store", "ray", "balance", "balance_limit")
 """Settings of curation that are about all episodes together: examining one does not know them."""
-DIGEST = hashlib.sha256().digest_size
-ARRAYS: dict[type, str] = {Examined: "hashes", Rejected: "pictures"}
 
 
 class Journal:
@@ -52,72 +49,30 @@ class Journal:
 
     def write(self, path: Path, outcome: Outcome) -> None:
         """Keep an outcome."""
-        about, arrays = [], {}
-        for number, part in enumerate(outcome.parts):
-            values = dict(vars(part), is_used=isinstance(part, Examined))
-            arrays[f"array{number}"] = values.pop(ARRAYS[type(part)])
-            arrays[f"blocks{number}"] = np.frombuffer(values.pop("blocks", b""), np.uint8)
-            about.append(values)
-        text = json.dumps({"lasting": outcome.lasting, "parts": about})
-        buffer = io.BytesIO()
-        np.savez(buffer, about=np.frombuffer(text.encode(), np.uint8), **arrays)
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(hashlib.sha256(buffer.getbuffer()).digest() + buffer.getvalue())
+        about, payloads = [], []
+        for part in outcome.parts:
+            values = dict(vars(part))
+            if isinstance(part, Examined):
+                payloads.append(values.pop("blocks"))
+                about.append({**values, "hashes": part.hashes.tolist(), "is_used": True})
+            else:
+                payloads.append(values.pop("pictures").tobytes())
+                about.append({**values, "is_used": False})
+        write_record(path, {"lasting": outcome.lasting, "parts": about}, payloads)
 
     def recall(self, path: Path) -> Outcome | None:
         """What a run before has found, light; None if there is nothing, or it is damaged or was not to last."""
-        outcome = read(path)
-        return outcome.light() if outcome is not None and outcome.lasting else None
-
-    def blocks(self, path: Path, number: int) -> bytes:
-        """The tar blocks of the part of that number in a file that this run has read or written."""
-        part = self.part(path, number)
-        assert isinstance(part, Examined)
-        return part.blocks
-
-    def pictures(self, path: Path, number: int) -> np.ndarray:
-        """The pictures of such a part, of an episode that is left out."""
-        part = self.part(path, number)
-        assert isinstance(part, Rejected)
-        return part.pictures
-
-    def part(self, path: Path, number: int) -> Examined | Rejected:
-        """Such a part.
-
-        Raises:
-            DataError: the file has been changed meanwhile.
-        """
-        outcome = read(path)
-        if outcome is None:
-            raise DataError(f"{path} was removed or damaged while curation ran: run it again")
-        return outcome.parts[number]
-
-    def forget_others(self, paths: set[Path]) -> None:
-        """Remove what is kept in other files than these, and what a killed run left half written."""
-        for file in self.folder.glob("??/*"):
-            if file not in paths:
-                file.unlink()
-
-
-def read(path: Path) -> Outcome | None:
-    """What is kept in a file; None if there is none, or its hash is wrong."""
-    if not path.exists():
-        return None
-    data = path.read_bytes()
-    digest, data = data[:DIGEST], data[DIGEST:]
-    if hashlib.sha256(data).digest() != digest:
-        return None
-    parts: list[Examined | Rejected] = []
-    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        about = json.loads(arrays["about"].tobytes())
-        for number, values in enumerate(about["parts"]):
-            array = arrays[f"array{number}"]
+        about = read_about(path)
+        if about is None or not about["lasting"]:
+            return None
+        parts: list[Examined | Rejected] = []
+        for values in about["parts"]:
             if values.pop("is_used"):
-                values["notes"] = tuple(values["notes"])
-                parts.append(Examined(blocks=arrays[f"blocks{number}"].tobytes(), hashes=array, **values))
+                values |= {"hashes": np.array(values["hashes"], np.uint64), "notes": tuple(values["notes"])}
+                parts.append(Examined(blocks=b"", **values))
             else:
-                parts.append(Rejected(pictures=array, **values))
-    return Outcome(parts, about["lasting"])
+                parts.append(Rejected(**values))
+        return Outcome(parts, about["lasting"])
 
 
 def age(file: Path) -> tuple[int, int]:

@@ -26,7 +26,6 @@ from vjepa.data.s3 import upload
 from vjepa.data.storage import opened, place_of, read
 from vjepa.data.video import decode_video, encode_mp4
 from vjepa.errors import DataError
-from vjepa.files import sha256_of
 
 MANIFEST, QUARANTINE, REPAIRS = "manifest.parquet", "quarantine.json", "repairs.json"
 # Kinds on the quarantine list with which nothing is wrong: of such episodes there are enough; a video was cut there.
@@ -121,6 +120,7 @@ def write_shards(
     rows: list[dict[str, Any]] = []
     counts = dict.fromkeys(SPLITS, 0)
     done: dict[str, dict[str, str]] = {}
+    digests: dict[str, hashlib._Hash] = {}
     for episode in episodes:
         split = episode.row["split"]
         shard, place = divmod(counts[split], episodes_per_shard)
@@ -129,26 +129,28 @@ def write_shards(
         with open(root / name, "wb" if place == 0 else "ab") as tar:
             rows.append({**episode.row, "shard": name, "offset": tar.tell(), "bytes": len(episode.blocks)})
             tar.write(episode.blocks)
+        digests.setdefault(name, hashlib.sha256()).update(episode.blocks)
         counts[split] += 1
         if place == episodes_per_shard - 1:
-            done[name] = finish_shard(root, name, store)
-    for name in sorted({row["shard"] for row in rows} - done.keys()):
-        done[name] = finish_shard(root, name, store)
+            done[name] = finish_shard(root, name, digests.pop(name), store)
+    for name in sorted(digests):
+        done[name] = finish_shard(root, name, digests[name], store)
     columns = {name: [{**row, **done[row["shard"]]}[name] for row in rows] for name in COLUMNS}
     manifest = pa.table(columns, schema=pa.schema(list(COLUMNS.items()))).to_pandas()
     manifest.to_parquet(root / MANIFEST, index=False)
     return manifest
 
 
-def finish_shard(root: Path, name: str, store: str | None) -> dict[str, str]:
-    """Write the end mark of a tar and send it to the store, if there is one; its manifest columns.
+def finish_shard(root: Path, name: str, written: hashlib._Hash, store: str | None) -> dict[str, str]:
+    """Write the end mark of a tar, `written` so far, and send it to the store, if there is one; its manifest columns.
 
     Its name in the store holds a part of its hash: what another manifest names there stays as it is.
     """
-    path = root / name
+    path, end = root / name, bytes(2 * tarfile.BLOCKSIZE)
     with open(path, "ab") as tar:
-        tar.write(bytes(2 * tarfile.BLOCKSIZE))
-    digest = sha256_of(path)
+        tar.write(end)
+    written.update(end)
+    digest = written.hexdigest()
     if store is None:
         return {"shard": name, "shard_sha256": digest}
     url = f"{store}/{path.stem}-{digest[:16]}.tar"
