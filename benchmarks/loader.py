@@ -224,6 +224,9 @@ def main() -> None:
             store=None,
             balance="none",
             balance_limit=1,
+            clusters=1,
+            encoder=None,
+            targets=None,
             ray=None,
         )
         curate(raw, shards, source, config, Path(folder) / "journal")

@@ -55,7 +55,7 @@ def run(source: SourceConfig, curate: CurateConfig) -> None:
         )
     counts = done.counts
     write_json(METRICS, counts)
-    write_curation_page(SUMMARY, SHARDS, counts, done.left_out)
+    write_curation_page(SUMMARY, SHARDS, counts, done.left_out, done.clusters)
     left_out = len(done.left_out)
     if done.remembered:
         console.print(f"{done.remembered} of {counts['episodes_read']} episodes were examined before ({JOURNAL})")

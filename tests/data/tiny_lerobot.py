@@ -46,6 +46,9 @@ CONFIG = CurateConfig(
     store=None,
     balance="none",
     balance_limit=1,
+    clusters=1,
+    encoder=None,
+    targets=None,
     ray=None,
 )
 

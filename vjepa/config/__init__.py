@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from vjepa.config.acting import ClosedLoopTask, ExportConfig, PlanConfig, PlannerConfig
 from vjepa.config.data import (
+    BY_FEATURES,
     ActionConfig,
     CollectConfig,
     ColumnConfig,
@@ -36,6 +37,7 @@ from vjepa.config.training import (
 )
 
 __all__ = [
+    "BY_FEATURES",
     "ActionConfig",
     "AlignConfig",
     "ClosedLoopTask",

@@ -155,7 +155,8 @@ class SourceConfig:
         require(not (stateless and self.action is not None), "action needs a state: give state or columns")
 
 
-BALANCES = ("none", "task")
+BY_FEATURES = ("cluster", "retrieval")
+BALANCES = ("none", "task", *BY_FEATURES)
 
 
 @dataclass
@@ -176,9 +177,14 @@ class CurateConfig:
     duplicate_distance: int  # bits (of 64 a frame) by which perceptual hashes of near-duplicates may differ on average
     episodes_per_shard: int
     store: str | None  # where the tars go: s3://bucket/prefix; null: beside the manifest, in data/shards
-    # none, or task: of each task at most balance_limit episodes are trained on, the others go on the quarantine list
+    # which episodes are trained on, the others go on the quarantine list. none: all. task, cluster: of each task, or of
+    # each cluster of the encoder's features, balance_limit at most. retrieval: of each cluster in proportion to the
+    # target clips that are nearest to it, balance_limit in all
     balance: str
     balance_limit: int
+    clusters: int  # for cluster and retrieval
+    encoder: str | None  # for cluster and retrieval: folder of an earlier model, ours or of transformers
+    targets: str | None  # for retrieval: folder of example videos, or with a videos.csv that lists them
     # null: processes of this machine; the address of a Ray cluster (auto, ray://host:port), or local: one started here
     ray: str | None
 
@@ -188,7 +194,10 @@ class CurateConfig:
         require(self.max_frozen >= 0, f"max_frozen must be 0 or more, not {self.max_frozen}")
         require(self.max_scene_change > 0, f"max_scene_change must be above 0, not {self.max_scene_change}")
         require(self.balance in BALANCES, f"balance must be one of {BALANCES}, not {self.balance!r}")
-        require_counts(self, "min_frames", "balance_limit")
+        needs_encoder = self.balance in BY_FEATURES
+        require(not needs_encoder or bool(self.encoder), f"balance: {self.balance} needs encoder: a model's folder")
+        require(self.balance != "retrieval" or bool(self.targets), "balance: retrieval needs targets: a videos' folder")
+        require_counts(self, "min_frames", "balance_limit", "clusters")
         require(0 < self.test_share < 1, f"test_share must be between 0 and 1, not {self.test_share}")
         require(self.episodes_per_shard >= 1, "episodes_per_shard must be 1 or more")
         url = self.store is None or re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w.=-]+)*", self.store)

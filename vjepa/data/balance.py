@@ -3,33 +3,60 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from vjepa.data.examination import Examined, Rejected
 from vjepa.data.shards import BALANCE
 
 
-def balance_tasks(episodes: Sequence[Examined], limit: int) -> tuple[list[Examined], list[Rejected]]:
-    """At most `limit` training episodes of each task; held-out ones are all kept.
+@dataclass(frozen=True)
+class Group:
+    """Training episodes that have something in common.
+
+    Attributes:
+        name: what they have in common, e.g. `its task`.
+        members: the episodes.
+        limit: how many of them are used at most.
+        matches: for clusters that were matched with targets: how many of these are nearest to it.
+    """
+
+    name: str
+    members: list[Examined]
+    limit: int
+    matches: int | None = None
+
+
+def by_hash(episode: Examined) -> tuple[str, str]:
+    """An order of episodes that does not change when others are added or numbers are given anew."""
+    return episode.fingerprint, episode.row["key"]
+
+
+def tasks_of(training: Sequence[Examined], limit: int) -> list[Group]:
+    """The episodes of each task, of which `limit` are used."""
+    tasks: dict[str, list[Examined]] = defaultdict(list)
+    for episode in training:
+        tasks[episode.row["task"]].append(episode)
+    return [Group("its task", members, limit) for members in tasks.values()]
+
+
+def balance(episodes: Sequence[Examined], groups: Iterable[Group]) -> tuple[list[Examined], list[Rejected]]:
+    """No more of each group than its limit; what is in no group is all used, e.g. what is held out.
 
     Those with the smallest hashes are used, so that adding episodes exchanges a few of them and leaves the rest.
 
     Returns:
         The episodes that are used, and the others, each in the order in which they come.
     """
-    tasks: dict[str, list[Examined]] = defaultdict(list)
-    for episode in episodes:
-        if episode.row["split"] == "train":
-            tasks[episode.row["task"]].append(episode)
-    surplus: dict[str, int] = {}
-    for members in tasks.values():
-        ordered = sorted(members, key=lambda member: (member.fingerprint, member.row["key"]))
-        surplus |= {member.row["key"]: len(members) for member in ordered[limit:]}
+    surplus: dict[str, str] = {}
+    for group in groups:
+        rest = f"the {group.limit} with the smallest hashes are used" if group.limit else "none is used"
+        reason = f"balance: {group.name} has {len(group.members)} training episodes, {rest}"
+        surplus |= {member.row["key"]: reason for member in sorted(group.members, key=by_hash)[group.limit :]}
     kept = [episode for episode in episodes if episode.row["key"] not in surplus]
-    left_out = []
-    for episode in episodes:
-        if episode.row["key"] in surplus:
-            count = surplus[episode.row["key"]]
-            reason = f"balance: its task has {count} training episodes, the {limit} with the smallest hashes are used"
-            left_out.append(Rejected(episode.row["episode_index"], episode.file, BALANCE, reason))
+    left_out = [
+        Rejected(episode.row["episode_index"], episode.file, BALANCE, surplus[episode.row["key"]])
+        for episode in episodes
+        if episode.row["key"] in surplus
+    ]
     return kept, left_out

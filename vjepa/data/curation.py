@@ -19,8 +19,8 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from vjepa.config import CurateConfig, SourceConfig
-from vjepa.data.balance import balance_tasks
+from vjepa.config import BY_FEATURES, CurateConfig, SourceConfig
+from vjepa.data.balance import Group, balance, tasks_of
 from vjepa.data.duplicates import near_duplicates
 from vjepa.data.examination import NO_PICTURES, Examined, Rejected
 from vjepa.data.findings import Findings, Progress, look_through
@@ -56,11 +56,13 @@ class Curated:
         counts: for the metrics: episodes read, kept, in each split, repaired, near-duplicates, quarantined by kind.
         left_out: the quarantine list; the first few of a kind have pictures.
         remembered: entries of the index that the journal knew from a run before.
+        clusters: of the training episodes, where they were balanced by an encoder's features.
     """
 
     counts: dict[str, Any]
     left_out: list[Rejected]
     remembered: int
+    clusters: list[Group]
 
 
 def curate(
@@ -84,24 +86,34 @@ def curate(
         progress: told at the start and after each episode what is being done, how much of it, and how much there is.
 
     Raises:
-        DataError: the data set is missing, empty, lacks what the settings name, or no episode can be used; the store
-            can't be written to.
+        DataError: the data set is missing, empty, lacks what the settings name, or no episode can be used; the same of
+            the targets; the store can't be written to.
+        UserError: the encoder can't be opened.
     """
     if config.image_size < 2 or config.image_size % 2:
         raise UserError(f"curate.image_size must be an even number of pixels, not {config.image_size}")
     if config.store is not None:
         require_bucket(config.store)
+    retrieval = None
+    if config.balance in BY_FEATURES:
+        from vjepa.data.retrieval import Retrieval  # here alone, since it opens an encoder
+
+        retrieval = Retrieval(config, journal, workers, progress)
     found = look_through(raw, source, config, journal, workers, progress, "curate")
-    kept, rejected, places = sort_out(found)
+    kept, rejected = sort_out(found)
     if not kept:
         raise DataError(
             f"{raw}: none of {len(rejected)} episodes can be used; the first, {rejected[0].episode}, "
             f"is left out since {rejected[0].reason}"
         )
     near_duplicates_found = assign_splits(kept, config.duplicate_distance, config.test_share)
-    if config.balance == "task":
-        kept, surplus = balance_tasks(kept, config.balance_limit)
-        rejected += surplus
+    training = [episode for episode in kept if episode.row["split"] == "train"]
+    groups = tasks_of(training, config.balance_limit) if config.balance == "task" else []
+    if retrieval is not None and training:
+        groups = retrieval.clusters(found, training)
+    kept, surplus = balance(kept, groups)
+    rejected += surplus
+    places = found.places()
     packed = (PackedEpisode(item.row, found.payload(*places[item.row["key"]])) for item in kept)
     manifest = write_shards(out, packed, config.episodes_per_shard, config.store)
     write_layout(out, found.dataset.layout)
@@ -118,27 +130,25 @@ def curate(
         "frames": int(manifest["frames"].sum()),
         "quarantined": {kind.replace(" ", "_").lower(): kinds[kind] for kind in KINDS},
     }
-    return Curated(counts, rejected, found.remembered)
+    return Curated(counts, rejected, found.remembered, groups if retrieval is not None else [])
 
 
-def sort_out(found: Findings) -> tuple[list[Examined], list[Rejected], dict[str, tuple[int, int]]]:
-    """The episodes that can be used, those that can't, and where the former are among the findings, by key."""
+def sort_out(found: Findings) -> tuple[list[Examined], list[Rejected]]:
+    """The episodes that can be used, and those that can't, of which the first of each kind have pictures."""
     kept: list[Examined] = []
     rejected: list[Rejected] = []
-    places: dict[str, tuple[int, int]] = {}
     seen: Counter[str] = Counter()
     for place, outcome in enumerate(found.outcomes):
         for number, part in enumerate(outcome.parts):
             if isinstance(part, Examined):
                 kept.append(part)
-                places[part.row["key"]] = place, number
-            else:
-                seen[part.kind] += 1
-                if seen[part.kind] <= EXAMPLES:
-                    shown = np.frombuffer(found.payload(place, number), np.uint8)
-                    part = replace(part, pictures=shown.reshape(-1, *NO_PICTURES.shape[1:]))
-                rejected.append(part)
-    return kept, rejected, places
+                continue
+            seen[part.kind] += 1
+            if seen[part.kind] <= EXAMPLES:
+                shown = np.frombuffer(found.payload(place, number), np.uint8)
+                part = replace(part, pictures=shown.reshape(-1, *NO_PICTURES.shape[1:]))
+            rejected.append(part)
+    return kept, rejected
 
 
 def write_lists(out: Path, kept: Sequence[Examined], rejected: Sequence[Rejected]) -> int:

@@ -39,6 +39,15 @@ class Findings:
     outcomes: list[Outcome]
     remembered: int
 
+    def places(self) -> dict[str, tuple[int, int]]:
+        """Where the episodes that can be used are: entry and part, by key."""
+        return {
+            part.row["key"]: (place, number)
+            for place, outcome in enumerate(self.outcomes)
+            for number, part in enumerate(outcome.parts)
+            if isinstance(part, Examined)
+        }
+
     def payload(self, place: int, number: int) -> bytes:
         """Of the part of that number of an entry: tar blocks, or the pictures of what is left out.
 

@@ -21,7 +21,8 @@ from vjepa.data.examination import Examined, Outcome, Rejected
 from vjepa.data.raw import Source, facts_in_words
 from vjepa.data.records import read_about, write_record
 
-ELSEWHERE = ("test_share", "duplicate_distance", "episodes_per_shard", "store", "ray", "balance", "balance_limit")
+ELSEWHERE = ["test_share", "duplicate_distance", "episodes_per_shard", "store", "ray"]
+ELSEWHERE += ["balance", "balance_limit", "clusters", "encoder", "targets"]
 """Settings of curation that are about all episodes together: examining one does not know them."""
 
 

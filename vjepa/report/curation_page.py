@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
+from vjepa.data.balance import Group
 from vjepa.data.curation import EXAMPLES
 from vjepa.data.examination import Rejected
 from vjepa.data.shards import read_episode_members, read_manifest, unpack_episode
@@ -30,7 +31,13 @@ HISTOGRAMS = (
 """Columns of the manifest, with a title, the words of the axis and a factor."""
 
 
-def write_curation_page(path: Path, shards: Path, counts: Mapping[str, Any], left_out: Sequence[Rejected]) -> None:
+def write_curation_page(
+    path: Path,
+    shards: Path,
+    counts: Mapping[str, Any],
+    left_out: Sequence[Rejected],
+    clusters: Sequence[Group] = (),
+) -> None:
     """Write the page.
 
     Args:
@@ -38,6 +45,7 @@ def write_curation_page(path: Path, shards: Path, counts: Mapping[str, Any], lef
         shards: of which it tells.
         counts: as `vjepa.data.curation.Curated` has them.
         left_out: the quarantine list; those with pictures are shown.
+        clusters: of the training episodes, if there are any.
     """
     manifest = read_manifest(shards)
     page = render(
@@ -45,6 +53,10 @@ def write_curation_page(path: Path, shards: Path, counts: Mapping[str, Any], lef
         facts=facts(manifest, counts, len(left_out)),
         charts=distributions(manifest),
         data=data_summary(manifest, []),
+        clusters=[
+            {"episodes": len(group.members), "used": min(len(group.members), group.limit), "matches": group.matches}
+            for group in clusters
+        ],
         strips=kept_strips(shards, manifest),
         kinds=kinds(left_out),
     )
