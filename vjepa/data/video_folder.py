@@ -125,7 +125,9 @@ class VideoFolder:
             raise EpisodeError("unreadable", entry.file, entry.problem)
         try:
             with VideoFile(entry.file) as video:
-                stamps = np.array_split(stamps_of(entry.file), entry.parts)[entry.part]
+                # for more parts than one they are kept, so that the file is read through once
+                stamps = stamps_of(entry.file) if entry.parts > 1 else video.stamps()
+                stamps = np.array_split(stamps, entry.parts)[entry.part]
                 if len(stamps) == 0:
                     raise EpisodeError("too short", entry.file, f"no frames in part {entry.part} of {entry.parts}")
                 rate = (len(stamps) - 1) / (stamps[-1] - stamps[0]) if len(stamps) > 1 else 0.0
