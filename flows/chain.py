@@ -24,6 +24,7 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +92,11 @@ def run_stage(stage: Stage, folder: Path, force: bool) -> State:
 
 
 def reason(stage: str, tail: Sequence[str]) -> str:
-    """The line in which a stage says why it failed (see stages.runner), else DVC's reason, else the last line."""
-    own = [line for line in tail if line.startswith(f"{stage} failed: ")]
+    """What a stage says of its failure (see stages.runner), else DVC's reason, else the last line."""
+    own = [place for place, line in enumerate(tail) if line.startswith(f"{stage} failed: ")]
     if own:
-        return own[-1]
+        said = list(tail)[own[-1] :]
+        return "\n".join([said[0], *takewhile(lambda line: line.startswith("  "), said[1:])])
     errors = [line.removeprefix("ERROR: ") for line in tail if line.startswith("ERROR: ")]
     # Of a command that failed DVC knows only that it did
     errors = [error for error in errors if "failed to run: " not in error]
@@ -131,7 +133,7 @@ def chain(targets: Sequence[str] = (), force: bool = False, folder: Path | None 
         folder: the repository, default the working directory.
 
     Returns:
-        Completed, or Failed with the failed stage's one line as its message.
+        Completed, or Failed with what the failed stage said as its message.
     """
     root = (folder or Path()).resolve()
     todo = stages(root, targets)

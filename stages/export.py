@@ -14,14 +14,14 @@ from typing import Any
 from stages.runner import main
 from vjepa.checkpoints.encoder import load_encoder
 from vjepa.config import CurateConfig, EncoderConfig, ExportConfig, PosttrainConfig, PretrainConfig, SourceConfig
-from vjepa.data.layout import read_layout
+from vjepa.data.layout import PROFILE, read_layout
 from vjepa.data.shards import load_episodes
 from vjepa.errors import UserError
 from vjepa.export.bundle import write_bundle
 from vjepa.files import write_json
 from vjepa.posttraining.world_model import load_world_model
 
-METRICS, SHARDS, PROFILE = Path("metrics"), Path("data/shards"), Path("data/profile.json")
+METRICS, DATA, SHARDS = Path("metrics"), Path("data"), Path("data/shards")
 MADE_BY = ("pretrain", "posttrain")
 
 
@@ -59,7 +59,7 @@ def run(
     measured = {stage: measured_by(stage) for stage in MADE_BY}
     model = load_world_model(Path("models/world_model"), load_encoder(Path("models/encoder")))
     held_out, layout = load_episodes(SHARDS, "test"), read_layout(SHARDS)
-    profile = json.loads(PROFILE.read_text())
+    profile = json.loads((DATA / PROFILE).read_text())
     parity = write_bundle(Path("models/onnx"), model, held_out, layout, export, made_with, measured, profile)
     write_json(METRICS / "export.json", parity)
 

@@ -10,12 +10,13 @@ from rich.console import Console
 
 from stages.runner import main
 from vjepa.config import CurateConfig, ValidateConfig
+from vjepa.data.layout import PROFILE
 from vjepa.files import atomic_directory, write_json
 from vjepa.gates.gate import check
 
 SHARDS = Path("data/shards")
 DOCS = Path("data/docs")
-PROFILE = Path("data/profile.json")  # what the data are like: new data are held against it (validate.reference)
+DATA = Path("data")  # its profile says what the data are like: new data are held against it (validate.reference)
 LAST_DOCS = Path("runs/validate/docs")  # of the last run, passed or not; data/docs holds good data's only
 METRICS = Path("metrics/validate.json")
 
@@ -28,7 +29,7 @@ def run(validate: ValidateConfig, curate: CurateConfig, seed: int) -> None:
     verdict.require(LAST_DOCS / "index.html")
     with atomic_directory(DOCS) as folder:
         shutil.copytree(LAST_DOCS, folder, dirs_exist_ok=True)
-    write_json(PROFILE, asdict(verdict.profile))
+    write_json(DATA / PROFILE, asdict(verdict.profile))
     write_json(METRICS, verdict.counts())
     noted = f", {len(verdict.notes)} things are noted" if verdict.notes else ""
     text = f"all {verdict.required} expectations hold{noted}: {DOCS / 'index.html'}"

@@ -1,4 +1,7 @@
-"""The errors a user can mend: one line that says what was wrong, where, and what to do."""
+"""The errors a user can mend: one line that says what was wrong, where, and what to do.
+
+Where there is more to say than one thing, indented lines follow.
+"""
 
 
 class UserError(Exception):

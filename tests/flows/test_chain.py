@@ -107,6 +107,11 @@ def test_the_reason_is_the_stages_own_line_before_dvcs() -> None:
     assert reason("b", tail) == "b failed: no room"
 
 
+def test_the_reason_has_the_indented_lines_that_follow_it() -> None:
+    said = ["b failed: 2 of 9 do not hold:", "  this one", "  that one"]
+    assert reason("b", ["> python -m b", *said, "late words", "  of another"]) == "\n".join(said)
+
+
 def test_the_reason_is_dvcs_where_the_command_went_well() -> None:
     tail = ["Running stage 'b':", "> sh b.sh", "all good", "ERROR: failed to reproduce 'b': output 'x' does not exist"]
     assert reason("b", tail) == "b failed: failed to reproduce 'b': output 'x' does not exist"

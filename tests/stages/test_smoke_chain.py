@@ -160,7 +160,7 @@ def test_a_corrupted_shard_stops_the_flow_at_validation(smoke: Any, tmp_path: Pa
     before = contents(*later)
     stopped = chain.run("python", "-m", "flows.chain")
     assert stopped.returncode == 1
-    (verdict,) = [line for line in stopped.stdout.splitlines() if line.startswith("chain failed: validate failed: ")]
+    _, verdict = stopped.stdout.split("chain failed: validate failed: ")
     assert str(shard.relative_to(chain.folder)) in verdict
     assert f"stopped at validate; not run: {', '.join(LATER)}" in stopped.stdout
     assert contents(*later) == before

@@ -14,6 +14,8 @@ from vjepa.errors import DataError
 from vjepa.files import write_json
 
 LAYOUT = "layout.json"
+PROFILE = "profile.json"
+"""What the data are like (`vjepa.gates.drift`): beside them, and in the bundle of the model that learned from them."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ BLACK_PIXEL = 0.1 * 255  # a pixel is black up to this brightness
 BLACK_SHARE = 0.98  # of the pixels of a black frame
 PARTS, LEAST_SIDE = 16, 4  # parts of a picture along its height, and pixels on each side of a part at least
 STILL = 1.0  # of 255, by which the most changed part of a picture that stands still may change, for a codec's sake
-MOVES = 0.1  # the states move if they cover this share of what they cover in the whole episode
+MOVES = 0.1  # the states move by this share of the usual: of what they cover in an episode, or of a column's usual step
 
 
 def black_frames(frames: np.ndarray) -> np.ndarray:

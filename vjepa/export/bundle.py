@@ -11,7 +11,7 @@ import numpy as np
 
 from vjepa.config import ExportConfig
 from vjepa.data.episode import Episode
-from vjepa.data.layout import Layout
+from vjepa.data.layout import PROFILE, Layout
 from vjepa.errors import UserError
 from vjepa.export.graphs import export_graphs
 from vjepa.export.parity import measure_parity
@@ -19,7 +19,6 @@ from vjepa.files import atomic_directory, sha256_of, write_json
 from vjepa.planning.bundle import FORMAT, GRAPHS, VERSION, Bundle
 from vjepa.posttraining.world_model import WorldModel
 
-PROFILE = "profile.json"
 PLANNED = (0, 1, 2)
 """Columns that the planner searches where an action moves a hand's pose: the position. The simulated hand neither turns
 nor grasps in the default data. Of other actions it searches all columns that change."""

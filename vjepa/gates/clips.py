@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from vjepa.data.layout import Layout
-from vjepa.data.pictures import largest_change
+from vjepa.data.pictures import MOVES, largest_change
 from vjepa.data.shards import read_members, unpack_episode
 from vjepa.errors import DataError
 from vjepa.gates.tables import NO_PROBLEM
@@ -35,8 +35,6 @@ SAMPLE = [
 ]
 SAMPLE += [JERK_OUTLIER, END_OUTLIER]
 """The columns of table `samples`; what can't be said of an episode is missing there."""
-MOVES = 0.1
-"""Of the usual step of any column: less is standing still."""
 
 
 @dataclass

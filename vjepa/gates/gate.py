@@ -59,13 +59,13 @@ class Verdict:
         """Let good data pass.
 
         Raises:
-            GateError: an expectation failed; the message names some of those, and `pages` as the place of the rest.
+            GateError: an expectation failed; the message names `pages` and, in an indented line each, some that failed.
         """
         if self.failed:
-            named = "; ".join(outcome.sentence() for outcome in self.failed[:NAMED])
-            more = f"; and {len(self.failed) - NAMED} more" if len(self.failed) > NAMED else ""
+            lines = [outcome.sentence() for outcome in self.failed[:NAMED]]
+            lines += [f"and {len(self.failed) - NAMED} more"] if len(self.failed) > NAMED else []
             count = f"{len(self.failed)} of {self.required} expectations failed"
-            raise GateError(f"{count}: {named}{more}. All of them: {pages}")
+            raise GateError("\n  ".join([f"{count}; {pages} shows all of them:", *lines]))
 
 
 def build_tables(
