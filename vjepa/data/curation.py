@@ -22,8 +22,9 @@ from scipy.sparse.csgraph import connected_components
 from vjepa.config import BY_FEATURES, CurateConfig, SourceConfig
 from vjepa.data.balance import Group, balance, tasks_of
 from vjepa.data.duplicates import near_duplicates
-from vjepa.data.examination import NO_PICTURES, Examined, Rejected
+from vjepa.data.examination import Examined, Rejected
 from vjepa.data.findings import Findings, Progress, look_through
+from vjepa.data.journal import pictures_in
 from vjepa.data.layout import write_layout
 from vjepa.data.records import forget_others
 from vjepa.data.s3 import require_bucket
@@ -145,8 +146,7 @@ def sort_out(found: Findings) -> tuple[list[Examined], list[Rejected]]:
                 continue
             seen[part.kind] += 1
             if seen[part.kind] <= EXAMPLES:
-                shown = np.frombuffer(found.payload(place, number), np.uint8)
-                part = replace(part, pictures=shown.reshape(-1, *NO_PICTURES.shape[1:]))
+                part = replace(part, pictures=pictures_in(found.payload(place, number)))
             rejected.append(part)
     return kept, rejected
 

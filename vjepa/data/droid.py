@@ -109,9 +109,9 @@ class DroidSource:
         found = [file for names in ("metadata_*.json", "recordings/MP4/*.mp4") for file in entry.folder.glob(names)]
         return [entry.folder / "trajectory.h5", *sorted(found), self.path / LABELS]
 
-    def facts(self, entry: DroidEntry) -> DroidEntry:
-        """The entry: nothing else of the data set concerns an episode."""
-        return entry
+    def facts(self, entry: DroidEntry) -> Path:
+        """The folder: nothing else of the data set concerns an episode."""
+        return entry.folder
 
     def close(self) -> None:
         """Nothing is kept open."""

@@ -135,13 +135,18 @@ def examine_span(
     if not task and states.shape[1]:
         notes = (*notes, "it has no task: it is used without one")
     actions = moved if raw.actions is None else raw.actions[span.start : span.stop - 1]
-    episode = Episode(f"{source}-{raw.index:06d}{suffix}", task, shown, times - times[0], states, actions)
+    episode = Episode(episode_key(source, raw.index, suffix), task, shown, times - times[0], states, actions)
     packed = pack_episode(episode, source, raw.index, config.fps, layout.pose)
     if layout.pose and packed.row["motion_m"] < config.min_motion:
         raise EpisodeError("motionless", raw.file, f"the hand moves {packed.row['motion_m']:.3f} m in all")
     file = raw.file.relative_to(dataset.path).as_posix()
     hashes = perceptual_hashes(raw.frames[span])
     return Examined(packed.row, packed.blocks, raw.fingerprint, hashes, file, notes)
+
+
+def episode_key(source: str, number: int, suffix: str = "") -> str:
+    """The name of an episode, or of one of its stretches."""
+    return f"{source}-{number:06d}{suffix}"
 
 
 def check_pictures(

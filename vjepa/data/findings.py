@@ -93,7 +93,10 @@ def look_through(
     dataset = open_source(raw, source, config.fps)
     journal, work = Journal(folder, dataset, source, config), Work(raw.absolute(), source, config)
     paths = [journal.path(entry) for entry in dataset.episodes]
-    found = {place: outcome for place, path in enumerate(paths) if (outcome := journal.recall(path)) is not None}
+    found: dict[int, Outcome] = {}
+    for place, (path, entry) in enumerate(zip(paths, dataset.episodes, strict=True)):
+        if (outcome := journal.recall(path, entry.index)) is not None:
+            found[place] = outcome
     remembered = len(found)
     progress(what, remembered, len(paths))
     new = [place for place in range(len(paths)) if place not in found]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ import numpy as np
 
 from vjepa.config import CurateConfig, SourceConfig
 from vjepa.data.code_version import code_version
-from vjepa.data.examination import Examined, Outcome, Rejected
+from vjepa.data.examination import NO_PICTURES, Examined, Outcome, Rejected
 from vjepa.data.raw import Source, facts_in_words
-from vjepa.data.records import read_about, write_record
+from vjepa.data.records import read_about, read_payload, write_record
+from vjepa.data.renumbering import number_of, renumbered
 
 ELSEWHERE = ["test_share", "duplicate_distance", "episodes_per_shard", "store", "ray"]
 ELSEWHERE += ["balance", "balance_limit", "clusters", "encoder", "targets"]
@@ -61,8 +62,11 @@ class Journal:
                 about.append({**values, "is_used": False})
         write_record(path, {"lasting": outcome.lasting, "parts": about}, payloads)
 
-    def recall(self, path: Path) -> Outcome | None:
-        """What a run before has found, light; None if there is nothing, or it is damaged or was not to last."""
+    def recall(self, path: Path, number: int) -> Outcome | None:
+        """What a run before has found, light; None if there is nothing, or it is damaged or was not to last.
+
+        Where the entry had another number than now, what is kept is changed to this one.
+        """
         about = read_about(path)
         if about is None or not about["lasting"]:
             return None
@@ -73,7 +77,27 @@ class Journal:
                 parts.append(Examined(blocks=b"", **values))
             else:
                 parts.append(Rejected(**values))
-        return Outcome(parts, about["lasting"])
+        outcome = Outcome(parts, about["lasting"])
+        if number_of(outcome) == number:
+            return outcome
+        payloads = [payload for at in range(len(parts)) if (payload := read_payload(path, at)) is not None]
+        if len(payloads) < len(parts):
+            return None
+        outcome = renumbered(Outcome(list(map(whole, parts, payloads)), outcome.lasting), number)
+        self.write(path, outcome)
+        return outcome.light()
+
+
+def whole(part: Examined | Rejected, payload: bytes) -> Examined | Rejected:
+    """A light part with its bytes, as they are kept."""
+    if isinstance(part, Examined):
+        return replace(part, blocks=payload)
+    return replace(part, pictures=pictures_in(payload))
+
+
+def pictures_in(payload: bytes) -> np.ndarray:
+    """The pictures of a part that is left out: see `Rejected`."""
+    return np.frombuffer(payload, np.uint8).reshape(-1, *NO_PICTURES.shape[1:])
 
 
 def age(file: Path) -> tuple[int, int]:

@@ -91,7 +91,8 @@ class Source(Protocol):
     def facts(self, entry: Any) -> Any:
         """What else the reading of an episode hangs on: its entry, and of the whole data set what concerns it.
 
-        It is made of dataclasses, lists, texts, numbers and paths; episodes that are added to the data set leave it.
+        It is made of dataclasses, lists, texts, numbers and paths, and differs from entry to entry; episodes that are
+        added to the data set leave it, so a number that follows from the order of names is not in it.
         """
 
     def close(self) -> None:

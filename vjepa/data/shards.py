@@ -83,9 +83,7 @@ def pack_episode(episode: Episode, source: str, episode_index: int, fps: float, 
         "state.npy": npy_bytes(episode.states.astype(np.float32)),
         "action.npy": npy_bytes(episode.actions.astype(np.float32)),
         "time.npy": npy_bytes(episode.times.astype(np.float64)),
-        "meta.json": json.dumps(
-            {"task": episode.task, "source": source, "episode_index": episode_index, "fps": fps}, sort_keys=True
-        ).encode(),
+        "meta.json": meta_bytes({"task": episode.task, "source": source, "episode_index": episode_index, "fps": fps}),
     }
     row = {
         "key": episode.key,
@@ -101,7 +99,7 @@ def pack_episode(episode: Episode, source: str, episode_index: int, fps: float, 
         "motion_m": float(np.linalg.norm(steps, axis=1).sum()),
         "group": episode.key,
     }
-    return PackedEpisode(row, b"".join(tar_blocks(f"{episode.key}.{name}", members[name]) for name in MEMBERS))
+    return PackedEpisode(row, sample_blocks(episode.key, members))
 
 
 def write_shards(
@@ -256,7 +254,7 @@ def unpack_episode(key: str, members: Mapping[str, bytes]) -> Episode:
     """Decode an episode from the bytes of its members."""
     frames, _ = decode_video(members["video.mp4"])
     times, states, actions = (npy_array(members[f"{name}.npy"]) for name in ("time", "state", "action"))
-    return Episode(key, json.loads(members["meta.json"])["task"], frames, times, states, actions)
+    return Episode(key, meta_of(members)["task"], frames, times, states, actions)
 
 
 def content_hash(members: Mapping[str, bytes]) -> str:
@@ -266,6 +264,21 @@ def content_hash(members: Mapping[str, bytes]) -> str:
         digest.update(f"{name} {len(members[name])}\n".encode())
         digest.update(members[name])
     return digest.hexdigest()
+
+
+def meta_bytes(meta: Mapping[str, Any]) -> bytes:
+    """What an episode says of itself, as it stands in `meta.json`."""
+    return json.dumps(meta, sort_keys=True).encode()
+
+
+def meta_of(members: Mapping[str, bytes]) -> dict[str, Any]:
+    """The same, read."""
+    return json.loads(members["meta.json"])
+
+
+def sample_blocks(key: str, members: Mapping[str, bytes]) -> bytes:
+    """All members of a sample as they stand in a tar."""
+    return b"".join(tar_blocks(f"{key}.{name}", members[name]) for name in MEMBERS)
 
 
 def tar_blocks(name: str, data: bytes) -> bytes:

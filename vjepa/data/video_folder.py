@@ -7,7 +7,8 @@ fingerprint, so they end up in one split.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -118,6 +119,12 @@ class VideoFolder:
 
     def __init__(self, path: Path, mapping: StateMapping, episodes: list[VideoEntry]) -> None:
         self.path, self.mapping, self.layout, self.episodes = path, mapping, mapping.layout, episodes
+        seen: Counter[VideoEntry] = Counter()
+        self.nth: list[int] = []  # of entries that are equal but for their numbers, which one each is
+        for entry in episodes:
+            same = replace(entry, index=0)
+            self.nth.append(seen[same])
+            seen[same] += 1
 
     def read(self, entry: VideoEntry, fps: float) -> RawEpisode:
         """One part of a video, its frames chosen by the container's own time stamps."""
@@ -156,8 +163,8 @@ class VideoFolder:
         return [entry.file]
 
     def facts(self, entry: VideoEntry) -> VideoEntry:
-        """The entry: nothing else concerns a part of a video."""
-        return entry
+        """The entry but for its number: a part that is listed twice is told from the other by its order."""
+        return replace(entry, index=self.nth[entry.index])
 
     def close(self) -> None:
         """Nothing is kept open."""
