@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from tiny_lerobot import CAMERA, MAPPING, STATE, as_it_is, recording, truncate, write_lerobot, write_lerobot_v2
 
@@ -257,6 +259,39 @@ def test_a_snapshot_of_the_hubs_cache_may_link_to_its_blobs(tmp_path: Path) -> N
     assert (read(raw, 0).states == recording(0).states).all()
 
 
+@pytest.mark.parametrize(
+    ("listed", "rows", "task"),
+    [
+        (["push", "valid"], [7], "push"),
+        (["valid", "push"], [7], "push"),
+        (["push", "pull", "valid"], [4, 7], "pull; push"),
+        (["push"], [4], "push"),  # the index has the say of what there is
+        (["push", "valid"], [4], "push; valid"),
+        (["push", "new"], [7], "push; new"),
+        (["push", "valid"], None, "push; valid"),
+    ],
+)
+@pytest.mark.parametrize("version", ["v2.0", "v3.0"])
+def test_of_several_sentences_the_task_is_the_one_that_the_rows_name(
+    tmp_path: Path, version: str, listed: list[str], rows: list[int] | None, task: str
+) -> None:
+    numbers = {"valid": 2, "pull": 4, "push": 7}
+    columns = {} if rows is None else {"task_index": np.repeat(rows, 16 // len(rows))}  # each for as many rows
+    made = replace(recording(0), columns=columns)
+    if version == "v3.0":
+        raw = write_lerobot(tmp_path / "raw", [made], changed_rows={0: {"tasks": listed}})
+        table = pd.DataFrame({"task_index": list(numbers.values())}, index=list(numbers))
+        table.to_parquet(raw / "meta/tasks.parquet")
+    else:
+        raw = write_lerobot_v2(tmp_path / "raw", [made], version)
+        (raw / "meta/episodes.jsonl").write_text(json.dumps({"episode_index": 0, "tasks": listed, "length": 16}))
+        lines = [json.dumps({"task_index": number, "task": sentence}) for sentence, number in numbers.items()]
+        (raw / "meta/tasks.jsonl").write_text("\n".join(lines))
+    assert read(raw, 0).task == task
+    next((raw / "meta").glob("tasks.*")).write_text("no table")
+    assert read(raw, 0).task == "; ".join(listed)
+
+
 GR1 = Path(__file__).parents[3] / "shared/data/gr1_pick_place"
 
 
@@ -267,6 +302,7 @@ def test_a_real_data_set_with_flaws_is_read_with_notes() -> None:
     for entry in dataset.episodes[::4]:
         episode = dataset.read(entry, "observation.images.ego_view", as_it_is(STATE, 44), 4)
         assert episode.states.shape == (len(episode.frames), 44) and episode.frames.shape[1:] == (256, 256, 3)
+        assert re.fullmatch("pick the (pear|cupcake) from the counter and place it in the plate", episode.task)
         assert any("start at 0.050 s" in note for note in episode.notes)
         assert any("is taken" in note for note in episode.notes) == (entry.index > 0)
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from vjepa.data.lerobot_index import LAYOUTS, EpisodeEntry, VideoSpan
 from vjepa.data.lerobot_table import DataTable, read_table
+from vjepa.data.lerobot_tasks import named_by_rows
 from vjepa.data.raw import EpisodeError, RawEpisode, Rows, frames_by_order, nearest_rows
 from vjepa.data.state_mapping import StateMapping
 from vjepa.data.video import VideoFile
@@ -167,7 +168,7 @@ class LeRobotDataset:
         frames, notes = self.frames(entry, camera, times, chosen)
         return RawEpisode(
             index=entry.index,
-            task=entry.task,
+            task=self.task(entry, file, mapping),
             frames=frames,
             times=times[chosen] - times[0],
             states=rows.states[chosen],
@@ -202,6 +203,13 @@ class LeRobotDataset:
             return file, Rows.of(mapping, times, {name: values[rows] for name, values in table.columns.items()})
         except (IndexError, ValueError) as error:
             raise EpisodeError("unreadable", file, f"its states can't be made of its columns: {error}") from error
+
+    def task(self, entry: EpisodeEntry, file: Path, mapping: StateMapping) -> str:
+        """What an episode is about, by what its rows in this file say."""
+        table = self.table(file, tuple(mapping.needs))
+        return named_by_rows(
+            entry.task, entry.tasks, None if table.tasks is None else table.tasks[table.episodes == entry.index]
+        )
 
     def table(self, file: Path, columns: tuple[str, ...]) -> DataTable:
         """The columns of a data file; the last one is kept, since neighbouring episodes share a file."""

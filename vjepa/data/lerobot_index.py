@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from vjepa.data.lerobot_tasks import numbered, numbers_of_tasks, sentences
 from vjepa.errors import DataError
 from vjepa.files import require_inside
 
@@ -45,11 +46,12 @@ class EpisodeEntry:
     Attributes:
         index: its number.
         length: rows.
-        task: a sentence.
+        task: a sentence, or all that are listed for it.
         data_file: where its rows are.
         videos: where its frames are, by camera; a problem of one is no problem of the others.
         problem: why all this can't be believed, if so.
         notes: what was found otherwise than the index says, and set right.
+        tasks: where more than one sentence is listed: each by its number, as its rows may name it.
     """
 
     index: int
@@ -59,6 +61,7 @@ class EpisodeEntry:
     videos: Mapping[str, VideoSpan]
     problem: str = ""
     notes: tuple[str, ...] = ()
+    tasks: Mapping[int, str] = field(default_factory=dict)
 
 
 def cameras_of(info: Mapping[str, Any]) -> list[str]:
@@ -99,7 +102,8 @@ def episodes_v30(path: Path, info: Mapping[str, Any]) -> list[EpisodeEntry]:
             raise DataError(f"{file} can't be read: {' '.join(str(error).split())}") from error
         if not all(isinstance(row.get("episode_index"), int) for row in rows):
             raise DataError(f"{file} can't be used: not every row has an episode_index")
-    entries = [entry_v30(path, info, cameras, row) for row in rows]
+    numbers = numbers_of_tasks(path)
+    entries = [entry_v30(path, info, cameras, numbers, row) for row in rows]
     return once_each([*entries, *forgotten_v30(path, {entry.index for entry in entries})], "meta/episodes")
 
 
@@ -119,26 +123,18 @@ def forgotten_v30(path: Path, listed: set[int]) -> list[EpisodeEntry]:
     return [EpisodeEntry(number, 0, "", file, {}, problem) for number, file in found.items()]
 
 
-def sentence(tasks: Any) -> str:
-    """The task of an episode out of its `tasks`.
-
-    Raises:
-        TypeError: they are no texts.
-    """
-    listed = [tasks] if isinstance(tasks, str) else tasks or []
-    if not isinstance(listed, list) or not all(isinstance(task, str) for task in listed):
-        raise TypeError(f"its tasks are {tasks!r}, no sentences")
-    return "; ".join(listed)
-
-
-def entry_v30(path: Path, info: Mapping[str, Any], cameras: Iterable[str], row: Mapping[str, Any]) -> EpisodeEntry:
-    """One row of the index."""
+def entry_v30(
+    path: Path, info: Mapping[str, Any], cameras: Iterable[str], numbers: Mapping[str, int], row: Mapping[str, Any]
+) -> EpisodeEntry:
+    """One row of the index; `numbers` are those of the tasks."""
     index = row["episode_index"]
     try:
         place = {name: int(row[f"data/{name}"]) for name in ("chunk_index", "file_index")}
         data = filled(path, info["data_path"], **place)
         videos = {key: span_v30(path, info, key, row) for key in cameras}
-        return EpisodeEntry(index, int(row["length"]), sentence(row.get("tasks")), data, videos)
+        listed = sentences(row.get("tasks"))
+        tasks = numbered(listed, numbers)
+        return EpisodeEntry(index, int(row["length"]), "; ".join(listed), data, videos, tasks=tasks)
     except UNUSABLE as error:
         problem = f"its entry in meta/episodes can't be used: {type(error).__name__}: {error}"
         return EpisodeEntry(index, 0, "", path / "meta/episodes", {}, problem)
@@ -168,10 +164,10 @@ def episodes_v2(path: Path, info: Mapping[str, Any]) -> list[EpisodeEntry]:
         text = lines.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{lines} can't be read: {error}") from error
-    entries, files = [], FilesByName(path)
+    entries, files, numbers = [], FilesByName(path), numbers_of_tasks(path)
     for number, line in enumerate(text.split("\n"), 1):  # splitlines would cut sentences at rarer separators
         if line.strip():
-            entries.append(entry_v2(path, info, files, line, number))
+            entries.append(entry_v2(path, info, files, numbers, line, number))
     listed = {entry.index for entry in entries}
     for file in files.all("data", ".parquet"):
         digits = re.search(r"episode_(\d+)$", file.stem)
@@ -181,8 +177,13 @@ def episodes_v2(path: Path, info: Mapping[str, Any]) -> list[EpisodeEntry]:
     return once_each(entries, "meta/episodes.jsonl")
 
 
-def entry_v2(path: Path, info: Mapping[str, Any], files: FilesByName, line: str, number: int) -> EpisodeEntry:
-    """A line of the index; one without an episode's number is given - its own, so that it is counted and named."""
+def entry_v2(
+    path: Path, info: Mapping[str, Any], files: FilesByName, tasks: Mapping[str, int], line: str, number: int
+) -> EpisodeEntry:
+    """A line of the index; `tasks` are the numbers of the sentences.
+
+    One without an episode's number is given - its own, so that it is counted and named.
+    """
     index = -number
     try:
         row = json.loads(line)
@@ -194,7 +195,9 @@ def entry_v2(path: Path, info: Mapping[str, Any], files: FilesByName, line: str,
             due = filled(path, info["video_path"], video_key=key, **numbers)
             file, moved = files.find(due, f"videos/**/{key}")
             videos[key] = VideoSpan(file, 0.0, math.inf, notes=moved)
-        return EpisodeEntry(index, int(row["length"]), sentence(row.get("tasks")), data, videos, "", notes)
+        listed = sentences(row.get("tasks"))
+        length, said = int(row["length"]), "; ".join(listed)
+        return EpisodeEntry(index, length, said, data, videos, "", notes, numbered(listed, tasks))
     except UNUSABLE as error:
         problem = f"line {number} of meta/episodes.jsonl can't be used: {type(error).__name__}: {error}"
         return EpisodeEntry(index, 0, "", path / "meta/episodes.jsonl", {}, problem)

@@ -13,13 +13,19 @@ import pyarrow.parquet as pq
 
 from vjepa.data.raw import EpisodeError
 
+TASK = "task_index"
+
 
 @dataclass
 class DataTable:
-    """Columns of a data file: `episodes` int64 [R], `times` float64 [R] (s), and others `[R, W]` by name."""
+    """Columns of a data file: `episodes` int64 [R], `times` float64 [R] (s), and others `[R, W]` by name.
+
+    `tasks` `int64 [R]` are the numbers of the rows' tasks, -1 for none; None where the file does not have them.
+    """
 
     episodes: np.ndarray
     times: np.ndarray
+    tasks: np.ndarray | None
     columns: dict[str, np.ndarray]
 
 
@@ -30,12 +36,23 @@ def read_table(file: Path, columns: Sequence[str]) -> DataTable:
         EpisodeError: the file is missing or damaged, lacks a column, or the rows of one differ in width.
     """
     try:
-        table = pq.read_table(file, columns=["episode_index", "timestamp", *columns], partitioning=None)
+        tasks = [TASK] if TASK in pq.read_schema(file).names else []
+        names = dict.fromkeys(["episode_index", "timestamp", *tasks, *columns])
+        table = pq.read_table(file, columns=list(names), partitioning=None)
         episodes = table.column("episode_index").to_numpy().astype(np.int64)
         times = table.column("timestamp").to_numpy().astype(np.float64)
-        return DataTable(episodes, times, {name: matrix(table.column(name)) for name in columns})
+        return DataTable(
+            episodes, times, numbers_in(table, TASK), {name: matrix(table.column(name)) for name in columns}
+        )
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:
         raise EpisodeError("unreadable", file, " ".join(str(error).split())) from error
+
+
+def numbers_in(table: pa.Table, name: str) -> np.ndarray | None:
+    """A column of whole numbers, -1 where one is missing; None where there is no such column."""
+    if name not in table.column_names or not pa.types.is_integer(table.column(name).type):
+        return None
+    return np.asarray(table.column(name).fill_null(-1).to_numpy(), np.int64)
 
 
 def matrix(column: pa.ChunkedArray) -> np.ndarray:
