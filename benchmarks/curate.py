@@ -9,11 +9,12 @@ import argparse
 import json
 import os
 import statistics
-import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
+from benchmarks._result import Comparison, in_turn
 from stages.runner import read_params
 from vjepa.data.curation import curate
 from vjepa.errors import UserError
@@ -35,31 +36,17 @@ def episodes_per_second(workers: int) -> float:
 def main() -> None:
     """Measure both in turn and print one line of JSON."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    rates: dict[int, list[float]] = {1: [], 2: []}
+    sides = {f"{workers} processes": partial(episodes_per_second, workers) for workers in (1, 2)}
     try:
-        for repeat in range(REPEATS):
-            for workers, found in rates.items():
-                found.append(episodes_per_second(workers))
-                print(f"repeat {repeat + 1}: {workers} processes, {found[-1]:.1f} episodes a second", file=sys.stderr)
+        one, two = in_turn(sides, REPEATS, "{:.1f} episodes/s".format).values()
     except UserError as error:
         raise SystemExit(f"curate: {error}") from error
-    one, two = (statistics.median(found) for found in rates.values())
-    ratios = [b / a for a, b in zip(*rates.values(), strict=True)]
+    found = Comparison(two, one, "episodes/s")
     summary = (
-        f"Curation of {RAW}: {one:.0f} episodes a second with one process, {two:.0f} with two, {two / one:.2f} times "
-        f"as many [{min(ratios):.2f}, {max(ratios):.2f}] ({REPEATS} runs of each, in turn)."
+        f"Curation of {RAW}: {statistics.median(one):.0f} episodes a second with one process, "
+        f"{statistics.median(two):.0f} with two, {found} as many ({REPEATS} runs of each, in turn)."
     )
-    result = {
-        "name": "curate",
-        "ours": round(two, 1),
-        "peer": round(one, 1),
-        "unit": "episodes/s",
-        "ratio": round(two / one, 2),
-        "spread": [round(min(ratios), 2), round(max(ratios), 2)],
-        "peer_is": "the same with one process",
-        "summary": summary,
-    }
-    print(json.dumps(result))
+    print(json.dumps(found.record("curate", "the same with one process", summary)))
 
 
 if __name__ == "__main__":

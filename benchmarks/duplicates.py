@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import track
 from scipy.ndimage import gaussian_filter
 
+from benchmarks._result import Comparison
 from vjepa.data.curation import Examined, assign_splits, split_of
 from vjepa.data.duplicates import MOMENTS, near_duplicates, pairs_of_one_key, perceptual_hashes
 from vjepa.data.video import decode_video, encode_mp4
@@ -118,9 +119,7 @@ def main() -> None:
     found = found_copies()
     runs = [{count: seconds_of(count) for count in COUNTS} for _ in range(REPEATS)]
     curve = {count: statistics.median(run[count] for run in runs) for count in COUNTS}
-    peers = [all_pairs(COMPARED) for _ in range(REPEATS)]
-    peer = statistics.median(peers)
-    ratios = [theirs / run[COMPARED] for theirs, run in zip(peers, runs, strict=True)]
+    pairs = Comparison([run[COMPARED] for run in runs], [all_pairs(COMPARED) for _ in range(REPEATS)], "s")
     exponent = float(np.polyfit(np.log(list(curve)), np.log(list(curve.values())), 1)[0])
     print(f"{found} {curve} {exponent:.2f}", file=sys.stderr)
     listed = ", ".join(f"{count:,} episodes {seconds:.1f} s" for count, seconds in curve.items())
@@ -128,22 +127,11 @@ def main() -> None:
         f"Near-duplicates, {EPISODES:,} episodes {COPIES} of them re-encoded copies: recall {found['recall']:.2f}, "
         f"precision {found['precision']:.3f}; alone {found['parted_alone']} copies would be in "
         f"another split than their original, {found['parted']} are. Search: {listed} (its cost grows as the "
-        f"{exponent:.1f}th power); comparing every pair of {COMPARED:,} takes {peer:.1f} s, "
-        f"{peer / curve[COMPARED]:.0f} times as long."
+        f"{exponent:.1f}th power); comparing every pair of {COMPARED:,} takes "
+        f"{statistics.median(pairs.peer):.1f} s, {pairs} as long."
     )
-    result = {
-        "name": "duplicates",
-        "ours": round(curve[COMPARED], 3),
-        "peer": round(peer, 2),
-        "unit": "s",
-        "ratio": round(peer / curve[COMPARED], 1),
-        "spread": [round(min(ratios), 1), round(max(ratios), 1)],
-        "peer_is": f"comparing every pair of {COMPARED:,} hashes in numpy",
-        "curve_s": curve,
-        "exponent": round(exponent, 2),
-        **found,
-        "summary": summary,
-    }
+    peer_is = f"comparing every pair of {COMPARED:,} hashes in numpy"
+    result = pairs.record("duplicates", peer_is, summary, curve_s=curve, exponent=round(exponent, 2), **found)
     print(json.dumps(result))
 
 

@@ -1,166 +1,76 @@
-"""Clips a second out of shards, beside LeRobot's way of reading clips and a plain PyAV loop, over the same videos.
+"""Clips a second out of shards, beside LeRobot's own data set class and a plain PyAV loop, over the same videos.
 
-    python -m benchmarks.loader
+    python -m benchmarks.loader                            # make lerobot, once before, installs LeRobot's class
 
 A LeRobot data set is written (moving things before a still background and a camera's noise, 256 pixels, 30 frames a
 second, a key frame at every other frame as LeRobot has it) and curated to what is trained on: 128 pixels, 10 frames a
 second. Clips of 8 frames, 0.2 s apart, start anywhere. Every side has one process that reads and decodes, and gives the
-same clips as bytes of 128 x 128 pixels; a side whose clips differ stops the benchmark.
+same clips at 128 x 128 pixels; a side whose clips differ stops the benchmark.
 
 - ours: the training's loader with one worker, as the profiles set it: decoded frames are kept up to `pretrain.kept_mb`,
   1,000 MB, of which these episodes take 59. Measured once each episode has been decoded.
-- ours, streamed: the same with room for nothing, as with data far larger than the bound.
-- LeRobot's access pattern, not its class: that needs torchvision and torchcodec, whose builds for torch 2.13 need CUDA.
-  What `LeRobotDataset` 0.4.4 and torchcodec do for `delta_timestamps`: the decoder stays open; for each frame it seeks
-  to the key frame before, if that lies ahead, and decodes from there. To float and back is left out. In a DataLoader.
-- The same over a LeRobot data set as small as the shards (128 pixels, 10 frames a second), which nobody records.
-- A loop with PyAV over the videos from end to end, which decodes every frame and cuts clip after clip, in their order.
+- streamed: the same with room for nothing, as with data far larger than the bound.
+- class: `LeRobotDataset` with `delta_timestamps`, its default decoder, and the resizing as its `image_transforms`, in a
+  DataLoader with one worker. LeRobot pins releases of torch that this project has not, so it runs in an interpreter of
+  its own (`_lerobot_clips.py`). It gives floats, as trainings with it get them; the others give bytes.
+- pattern: how that class reads, through PyAV and to bytes (`_lerobot_videos.py`). The peer where the class is absent.
+- class_small, pattern_small: the same two over a LeRobot data set as small as the shards (128 pixels, 10 frames a
+  second), which nobody records.
+- loop: PyAV over the videos from end to end, decoding every frame, cutting clip after clip in their order.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-import av
 import numpy as np
-import pandas as pd
 import torch
-import torch.nn.functional as F
 from rich.console import Console
 from rich.progress import track
-from scipy.ndimage import gaussian_filter
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from vjepa.config import CurateConfig, SourceConfig
+from benchmarks._lerobot_videos import Videos
+from benchmarks._recordings import CAMERA, STATE, curated, data_set, scene
+from benchmarks._result import Comparison, in_turn, rounded
 from vjepa.data.augment import Augmentation
 from vjepa.data.clips import ClipDraws
-from vjepa.data.curation import curate
 from vjepa.data.episode_store import EpisodeStore
-from vjepa.data.lerobot_writer import EPISODES_PATH, VIDEO_PATH, Column, LeRobotWriter
 from vjepa.data.loader import ClipLoader, ClipReader
-from vjepa.data.video import VideoFile
 from vjepa.imaging import square_resize
 
-CAMERA = "observation.images.front"
+INTERPRETER = Path(__file__).parents[1] / ".venv-lerobot/bin/python"
 EPISODES, SECONDS = 6, 20
 RAW_SIZE, RAW_FPS = 256, 30
 SIZE, FPS = 128, 10
+EVERY = RAW_FPS // FPS
 FRAMES, STRIDE, SEED = 8, 2, 0
+AT = STRIDE * np.arange(FRAMES) / FPS
 BATCH, BATCHES = 8, 30
 REPEATS = 3
 KEPT_MB, WARM = 1000, 20
+COMPARED = 4
 LARGEST_DIFFERENCE = 6.0  # mean, in grey levels: one more encoding and the resizing before or after it
-
-
-def scene(seed: int) -> np.ndarray:
-    """Things that move before a still background, with a camera's noise: `uint8 [T, RAW_SIZE, RAW_SIZE, 3]`."""
-    rng = np.random.default_rng(seed)
-    ground = gaussian_filter(rng.random((RAW_SIZE, RAW_SIZE, 3)), (4, 4, 0))
-    ground = 30 + 190 * (ground - ground.min()) / np.ptp(ground)
-    side, count = RAW_SIZE // 5, SECONDS * RAW_FPS
-    things = gaussian_filter(255 * rng.random((4, side, side, 3)), (0, 2, 2, 0))
-    phase, pace = rng.uniform(0, 2 * np.pi, (4, 2)), rng.uniform(0.5, 2, (4, 2))
-    frames = np.empty((count, RAW_SIZE, RAW_SIZE, 3), np.uint8)
-    for t in range(count):
-        image = ground.copy()
-        for thing, at in zip(things, (np.sin(phase + pace * t / RAW_FPS) + 1) / 2 * (RAW_SIZE - side), strict=True):
-            row, column = at.astype(int)
-            image[row : row + side, column : column + side] = thing
-        frames[t] = (image + rng.normal(0, 1, (RAW_SIZE, RAW_SIZE, 1))).clip(0, 255)
-    return frames
 
 
 def write(raw: Path, small: Path) -> None:
     """The data set as recorded, and the same one at the shards' size and rate."""
-    columns = {"observation.state": Column("float32", ("x",))}
-    recorded = LeRobotWriter(raw, RAW_FPS, CAMERA, RAW_SIZE, columns, "toy")
-    reduced = LeRobotWriter(small, FPS, CAMERA, SIZE, columns, "toy")
+    recorded, reduced = data_set(raw, RAW_FPS, RAW_SIZE), data_set(small, FPS, SIZE)
     for seed in track(range(EPISODES), "episodes", console=Console(stderr=True)):
-        frames = scene(seed)
-        fewer = square_resize(frames[:: RAW_FPS // FPS], SIZE)
-        for writer, shown in ((recorded, frames), (reduced, fewer)):
-            writer.add_episode(shown, {"observation.state": np.zeros((len(shown), 1), np.float32)}, "move")
+        frames, states = scene(seed, RAW_SIZE, SECONDS * RAW_FPS, RAW_FPS)
+        recorded.add_episode(frames, {STATE: states}, "move")
+        reduced.add_episode(square_resize(frames[::EVERY], SIZE), {STATE: states[::EVERY]}, "move")
     recorded.finalize()
     reduced.finalize()
-
-
-class Videos(Dataset[torch.Tensor]):
-    """Clips of a LeRobot data set, read as LeRobot reads them.
-
-    Args:
-        root: the data set.
-        places: `int64 [N, 2]`, episode and frame at FPS at which each clip starts.
-    """
-
-    def __init__(self, root: Path, places: np.ndarray) -> None:
-        index = pd.read_parquet(root / EPISODES_PATH.format(chunk_index=0, file_index=0))
-        prefix = f"videos/{CAMERA}/"
-        self.begin = index[f"{prefix}from_timestamp"].to_numpy()
-        self.files = [
-            root / VIDEO_PATH.format(video_key=CAMERA, chunk_index=chunk, file_index=file)
-            for chunk, file in zip(index[f"{prefix}chunk_index"], index[f"{prefix}file_index"], strict=True)
-        ]
-        self.places = places
-        self._open: dict[Path, tuple[VideoFile, np.ndarray]] = {}
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def __getitem__(self, number: int) -> torch.Tensor:
-        """One clip: `uint8 [FRAMES, SIZE, SIZE, 3]`."""
-        episode, start = self.places[number]
-        video, keys = self._opened(self.files[episode])
-        frames: list[np.ndarray] = []
-        shown, decoding = -1.0, video.frames_from(0.0)
-        for wanted in self.begin[episode] + (start + STRIDE * np.arange(FRAMES)) / FPS:
-            key = keys[np.searchsorted(keys, wanted + 1e-4) - 1]
-            if key > shown:  # nothing between this key frame and the frame before it is of use
-                decoding = video.frames_from(key + 1e-4)
-            frame, shown = next(pair for pair in decoding if pair[1] > wanted - 1e-4)
-            frames.append(video.to_rgb(frame))
-        return resized(np.stack(frames))
-
-    def _opened(self, file: Path) -> tuple[VideoFile, np.ndarray]:
-        if file not in self._open:
-            with av.open(str(file)) as container:
-                stream = container.streams.video[0]
-                pts = [
-                    packet.pts for packet in container.demux(stream) if packet.is_keyframe and packet.pts is not None
-                ]
-                keys = np.array(pts) * float(stream.time_base or 1)
-            self._open[file] = VideoFile(file), np.array(keys)
-        return self._open[file]
-
-
-def resized(frames: np.ndarray) -> torch.Tensor:
-    """Frames `uint8 [T, H, W, 3]` at the clips' size."""
-    images = torch.from_numpy(frames)
-    if images.shape[1] == SIZE:
-        return images
-    shrunk = F.interpolate(images.permute(0, 3, 1, 2), (SIZE, SIZE), mode="bilinear", antialias=True)
-    return shrunk.permute(0, 2, 3, 1)
-
-
-def in_a_loop(videos: Videos) -> Iterator[torch.Tensor]:
-    """Clip after clip of each video from its beginning to its end, every frame decoded."""
-    span, file = (FRAMES - 1) * STRIDE + 1, videos.files[0]
-    with VideoFile(file) as video:
-        chosen: list[np.ndarray] = []
-        for number, (frame, _) in enumerate(video.frames_from(0.0)):
-            step, between = divmod(number, RAW_FPS // FPS)
-            if between == 0 and step % span % STRIDE == 0:
-                chosen.append(video.to_rgb(frame))
-            if len(chosen) == FRAMES:
-                yield resized(np.stack(chosen))
-                chosen = []
 
 
 def rate(clips: Iterator[object], at_once: int, calls: int) -> float:
@@ -172,8 +82,9 @@ def rate(clips: Iterator[object], at_once: int, calls: int) -> float:
     return calls * at_once / (time.perf_counter() - started)
 
 
-def ours(store: EpisodeStore, warm: int) -> float:
+def ours(shards: Path, kept_mb: int, warm: int) -> float:
     """Clips a second of the loader, after `warm` batches."""
+    store = EpisodeStore(shards, "train", kept_mb * 2**20)
     draws = ClipDraws(store.lengths, FRAMES, STRIDE, SEED)
     reader = ClipReader(store, draws, Augmentation((1.0, 1.0), (1.0, 1.0), flip=False), BATCH)
     loader = ClipLoader(reader, warm + BATCHES + 1, workers=1)
@@ -183,102 +94,117 @@ def ours(store: EpisodeStore, warm: int) -> float:
         return rate((loader.batch(step) for step in range(warm, loader.steps)), BATCH, BATCHES)
 
 
-def lerobots(root: Path, places: np.ndarray) -> float:
+def pattern(root: Path, places: np.ndarray) -> float:
     """Clips a second of LeRobot's pattern."""
-    loader = DataLoader(Videos(root, places), BATCH, num_workers=1, multiprocessing_context="spawn")
-    return rate(iter(loader), BATCH, BATCHES)
+    videos = Videos(root, places, AT, FPS, SIZE)
+    return rate(iter(DataLoader(videos, BATCH, num_workers=1, multiprocessing_context="spawn")), BATCH, BATCHES)
 
 
-def require_same(store: EpisodeStore, others: list[Videos]) -> None:
-    """Stop where the sides would not read the same clips."""
-    for number in range(4):
-        episode, start = others[0].places[number]
-        mine, _ = store.clip(int(episode), start + STRIDE * np.arange(FRAMES))
-        for other in others:
-            apart = np.abs(mine.astype(int) - other[number].numpy()).mean()
-            if apart > LARGEST_DIFFERENCE:
-                raise SystemExit(f"clip {number} differs by {apart:.1f} grey levels")
+def lerobots_class(interpreter: Path, root: Path, starts: np.ndarray, first: Path) -> dict[str, Any]:
+    """What `_lerobot_clips.py` says of clips at these frames of the data set; it writes the first batch to a file."""
+    job = {"root": str(root), "camera": CAMERA, "starts": starts.tolist(), "seconds": AT.tolist(), "size": SIZE}
+    asked = first.with_suffix(".json")
+    asked.write_text(json.dumps(job | {"batch": BATCH, "first": str(first)}))
+    script = Path(__file__).with_name("_lerobot_clips.py")
+    done = subprocess.run([interpreter, script, asked], stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise SystemExit(f"loader: LeRobot's class failed under {interpreter}; --lerobot none goes without it")
+    said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return said
+
+
+def require_same(name: str, clips: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> None:
+    """Stop where a side's clips, in grey levels, are not those that this project's loader reads."""
+    for number, (clip, mine) in enumerate(zip(clips, wanted, strict=True)):
+        apart = np.abs(mine.astype(float) - clip).mean()
+        if apart > LARGEST_DIFFERENCE:
+            raise SystemExit(f"loader: clip {number} of {name} differs by {apart:.1f} grey levels")
 
 
 def main() -> None:
     """Print one line of JSON."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--lerobot",
+        metavar="PYTHON",
+        default=str(INTERPRETER) if INTERPRETER.exists() else "none",
+        help="interpreter that has LeRobot, or none (default: that of `make lerobot`, where it is)",
+    )
+    chosen = parser.parse_args().lerobot
+    interpreter = None if chosen == "none" else Path(chosen)
+    if interpreter is None:
+        print("LeRobot is not installed (make lerobot): its pattern is the peer", file=sys.stderr)
+    elif not interpreter.is_file():
+        parser.error(f"there is no {interpreter}: make lerobot")
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        raw, small, shards = (Path(folder) / name for name in ("raw", "small", "shards"))
-        for path in (raw, small, shards):
-            path.mkdir()
-        write(raw, small)
-        source = SourceConfig("lerobot", CAMERA, None, [], None)
-        config = CurateConfig(
-            fps=FPS,
-            image_size=SIZE,
-            test_share=1e-9,
-            min_frames=FRAMES,
-            min_motion=0.0,
-            max_black=1.0,
-            max_frozen=math.inf,
-            max_scene_change=100.0,
-            duplicate_distance=2,
-            episodes_per_shard=4,
-            store=None,
-            balance="none",
-            balance_limit=1,
-            clusters=1,
-            encoder=None,
-            targets=None,
-            ray=None,
-        )
-        curate(raw, shards, source, config, Path(folder) / "journal")
-        store = EpisodeStore(shards, "train", kept_bytes=0)
-        draws = ClipDraws(store.lengths, FRAMES, STRIDE, SEED)
-        places = np.concatenate([np.stack(draws.draw(step, BATCH), 1) for step in range(BATCHES + 1)])
-        require_same(store, [Videos(raw, places), Videos(small, places)])
-        sides: dict[str, Callable[[], float]] = {
-            "ours": lambda: ours(EpisodeStore(shards, "train", KEPT_MB * 2**20), WARM),
-            "streamed": lambda: ours(store, 0),
-            "lerobot": lambda: lerobots(raw, places),
-            "lerobot_small": lambda: lerobots(small, places),
-            "loop": lambda: rate(in_a_loop(Videos(raw, places)), 1, BATCH * BATCHES // 4),
-        }
-        runs: dict[str, list[float]] = {name: [] for name in sides}
-        for repeat in range(REPEATS):
-            for name, measure in sides.items():
-                runs[name].append(measure())
-                print(f"repeat {repeat + 1}: {name} {runs[name][-1]:.1f} clips/s", file=sys.stderr)
-    print(json.dumps(result(runs)))
+        print(json.dumps(measured(Path(folder), interpreter)))
 
 
-def result(runs: dict[str, list[float]]) -> dict[str, object]:
+def measured(folder: Path, interpreter: Path | None) -> dict[str, object]:
+    """All sides in turn, and their record."""
+    raw, small, shards = (folder / name for name in ("raw", "small", "shards"))
+    write(raw, small)
+    curated(raw, shards, FPS, SIZE, folder / "journal")
+    store = EpisodeStore(shards, "train", kept_bytes=0)
+    draws = ClipDraws(store.lengths, FRAMES, STRIDE, SEED)
+    places = np.concatenate([np.stack(draws.draw(step, BATCH), 1) for step in range(BATCHES + 1)])
+    wanted = [store.clip(int(episode), start + STRIDE * np.arange(FRAMES))[0] for episode, start in places[:COMPARED]]
+    roots = {"": (raw, EVERY), "_small": (small, 1)}
+    sides: dict[str, Callable[[], float]] = {
+        "ours": partial(ours, shards, KEPT_MB, WARM),
+        "streamed": partial(ours, shards, 0, 0),
+    }
+    versions: dict[str, Any] = {}
+
+    def of_class(name: str, root: Path, every: int, python: Path) -> float:
+        starts = places[:, 0] * SECONDS * FPS * every + places[:, 1] * every
+        first = folder / f"{name}.npy"
+        said = lerobots_class(python, root, starts, first)
+        require_same(name, 255 * np.load(first)[:COMPARED].transpose(0, 1, 3, 4, 2), wanted)
+        versions.update(said)
+        return said["clips_per_second"]
+
+    for ending, (root, every) in roots.items():
+        if interpreter is not None:
+            sides[f"class{ending}"] = partial(of_class, f"class{ending}", root, every, interpreter)
+        videos = Videos(root, places, AT, FPS, SIZE)
+        require_same(f"pattern{ending}", [videos[number].numpy() for number in range(COMPARED)], wanted)
+        sides[f"pattern{ending}"] = partial(pattern, root, places)
+    in_order = Videos(raw, places, AT, FPS, SIZE)
+    sides["loop"] = lambda: rate(in_order.in_a_loop(EVERY), 1, BATCH * BATCHES // 4)
+    runs = in_turn(sides, REPEATS, "{:.1f} clips/s".format)
+    return result(runs, versions)
+
+
+def result(runs: dict[str, list[float]], versions: dict[str, Any]) -> dict[str, object]:
     """What is recorded of the clips a second of each side's runs."""
     found = {name: statistics.median(values) for name, values in runs.items()}
 
-    def times(side: str, peer: str) -> str:
-        ratios = [a / b for a, b in zip(runs[side], runs[peer], strict=True)]
-        return f"{found[side] / found[peer]:.1f} times [{min(ratios):.1f}, {max(ratios):.1f}]"
+    def over(peer: str) -> str:
+        ours, streamed = (Comparison(runs[side], runs[peer], "clips/s") for side in ("ours", "streamed"))
+        return f"{found[peer]:.0f} (ours is {ours} as fast, streamed {streamed})"
 
-    ratios = [a / b for a, b in zip(runs["ours"], runs["lerobot"], strict=True)]
+    known = {
+        "class": "LeRobot's own class",
+        "class_small": "the same over videos as small as the shards'",
+        "pattern": "LeRobot's access pattern through PyAV",
+        "pattern_small": "the same over such small videos",
+        "loop": "a PyAV loop over the recorded videos",
+    }
+    peers = "; ".join(f"{words}: {over(name)}" for name, words in known.items() if name in runs)
     summary = (
         f"Clips of {FRAMES} frames, {SIZE} pixels, out of {EPISODES} episodes of {SECONDS} s that were recorded at "
         f"{RAW_SIZE} pixels and {RAW_FPS} frames a second, one process that reads: {found['ours']:.0f} clips/s once "
         f"the episodes are decoded and kept, within the profiles' bound; {found['streamed']:.0f} where nothing is. "
-        f"LeRobot's access pattern (seek and decode for each frame through PyAV; not its class): "
-        f"{found['lerobot']:.0f}; ours is {times('ours', 'lerobot')} as fast, streamed {times('streamed', 'lerobot')}; "
-        f"over videos as small as the shards' {found['lerobot_small']:.0f}, streamed "
-        f"{times('streamed', 'lerobot_small')}. A PyAV loop over the recorded videos: {found['loop']:.0f}; ours "
-        f"{times('ours', 'loop')}, streamed {times('streamed', 'loop')} ({REPEATS} runs a side, in turn)."
+        f"{peers[0].upper()}{peers[1:]}. {REPEATS} runs a side, in turn."
     )
-    return {
-        "name": "loader",
-        "ours": round(found["ours"], 1),
-        "peer": round(found["lerobot"], 1),
-        "unit": "clips/s",
-        "ratio": round(found["ours"] / found["lerobot"], 1),
-        "spread": [round(min(ratios), 1), round(max(ratios), 1)],
-        "peer_is": "the access pattern of LeRobotDataset 0.4.4 with torchcodec, through PyAV: not the class itself",
-        "clips_per_second": {name: round(value, 1) for name, value in found.items()},
-        "summary": summary,
-    }
+    peer = "class" if "class" in runs else "pattern"
+    peer_is = "the access pattern of LeRobotDataset 0.4.4 with torchcodec, through PyAV: not the class itself"
+    if peer == "class":
+        peer_is = f"LeRobotDataset of lerobot {versions['lerobot']}, decoding by {versions['decoder']}"
+    figures = {name: rounded(value) for name, value in found.items()}
+    return Comparison(runs["ours"], runs[peer], "clips/s").record("loader", peer_is, summary, clips_per_second=figures)
 
 
 if __name__ == "__main__":

@@ -18,12 +18,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks._result import Comparison, in_turn, rounded
 from vjepa.config import MaskConfig
 from vjepa.nn.encoder import gather_tokens
 from vjepa.nn.rope import grid_positions
@@ -112,36 +114,24 @@ def main() -> None:
     if side:
         print(json.dumps(measure(side)))
         return
-    runs: dict[str, list[dict[str, float]]] = {name: [] for name in SIDES}
-    for repeat in range(REPEATS):
-        for name in SIDES:
-            runs[name].append(run_apart(name))
-            print(f"repeat {repeat + 1}: {name} {runs[name][-1]['seconds']:.1f} s", file=sys.stderr)
-    ours, peer = (statistics.median(run["seconds"] for run in runs[name]) for name in SIDES)
-    ratios = [b["seconds"] / a["seconds"] for a, b in zip(runs["ours"], runs["peer"], strict=True)]
-    memory = {name: statistics.median(run["gb"] for run in runs[name]) for name in SIDES}
+    sides = {name: partial(run_apart, name) for name in SIDES}
+    runs = in_turn(sides, REPEATS, lambda run: f"{run['seconds']:.1f} s")
+    seconds, memory = (
+        Comparison([run[what] for run in runs["ours"]], [run[what] for run in runs["peer"]], unit)
+        for what, unit in (("seconds", "s"), ("gb", "GB"))
+    )
     _, masks, _ = inputs()
-    visible = [context.shape[1] / np.prod(GRID) for context, _ in masks]
+    visible = [round(float(context.shape[1] / np.prod(GRID)), 2) for context, _ in masks]
+    time_of, memory_of = ([statistics.median(side) for side in (both.ours, both.peer)] for both in (seconds, memory))
     summary = (
         f"A masked forward and backward step of the student at ViT-L, {IMAGE} pixels, {FRAMES} frames, {CLIPS} clips: "
-        f"{ours:.1f} s, `transformers`' model on all tokens {peer:.1f} s, {peer / ours:.1f} times as long "
-        f"[{min(ratios):.1f}, {max(ratios):.1f}] ({REPEATS} runs a side, in turn); peak memory {memory['ours']:.1f} GB "
-        f"against {memory['peer']:.1f}."
+        f"{time_of[0]:.1f} s, `transformers`' model on all tokens {time_of[1]:.1f} s, {seconds} as long "
+        f"({REPEATS} runs a side, in turn); peak memory {memory_of[0]:.1f} GB against {memory_of[1]:.1f}."
     )
-    result = {
-        "name": "masked_step",
-        "ours": round(ours, 2),
-        "peer": round(peer, 2),
-        "unit": "s",
-        "ratio": round(peer / ours, 2),
-        "spread": [round(min(ratios), 2), round(max(ratios), 2)],
-        "peer_is": f"transformers' VJEPA2Model, {SIZE} {IMAGE}, {FRAMES} frames, {CLIPS} clips, all tokens encoded",
-        "memory_gb": {name: round(value, 2) for name, value in memory.items()},
-        "memory_ratio": round(memory["peer"] / memory["ours"], 2),
-        "visible": [round(float(share), 2) for share in visible],
-        "summary": summary,
-    }
-    print(json.dumps(result))
+    peer_is = f"transformers' VJEPA2Model, {SIZE} {IMAGE}, {FRAMES} frames, {CLIPS} clips, all tokens encoded"
+    memory_gb = {name: rounded(value) for name, value in zip(SIDES, memory_of, strict=True)}
+    more = {"memory_gb": memory_gb, "memory_ratio": rounded(memory.ratio), "visible": visible}
+    print(json.dumps(seconds.record("masked_step", peer_is, summary, **more)))
 
 
 if __name__ == "__main__":
