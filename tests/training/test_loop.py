@@ -18,7 +18,7 @@ from tests.refusals import each_refused
 from tests.training.engines import ENGINE
 from vjepa.errors import UserError
 from vjepa.training.loop import Run, StepResult
-from vjepa.training.parallel import World
+from vjepa.training.parallel import Share, World
 from vjepa.training.schedule import WarmupStableDecay, linear, parameter_groups, update_ema
 
 
@@ -42,8 +42,8 @@ class Toy:
         self.net, self.dies_at = self.objective.net, dies_at
         schedule = WarmupStableDecay(steps=20, warmup=3, cooldown=5, peak=0.1, final=0.001)
         self.run = Run(
-            folder, self.objective, {"net": self.net, "average": self.average}, schedule, 0.1, passes,
-            replace(ENGINE, **engine), World(), identity, 2, 4,
+            folder, self.objective, {"net": self.net, "average": self.average}, schedule, 0.1,
+            Share(8, 0, 8, 8 // passes), replace(ENGINE, **engine), World(), identity, 2, 4,
         )  # fmt: skip
 
     def take_step(self, step: int, part: int) -> StepResult:

@@ -8,6 +8,7 @@ from typing import Any
 from vjepa.config.reading import require
 
 STRATEGIES, PRECISIONS = ("ddp", "fsdp"), ("fp32", "bf16")
+LOGGERS = ("dvclive", "tensorboard")
 
 
 @dataclass
@@ -25,12 +26,16 @@ class EngineConfig:
     clip_norm: float | None  # length to which longer gradients are cut; null: as they are
     compile: bool  # whether torch.compile makes the blocks' kernels: minutes once, then faster; needs a C++ compiler
     recompute: bool  # activation checkpointing: blocks are computed again for the backward pass, which saves memory
+    # what keeps the log's rows for watching and comparing, in runs/<stage>: dvclive, tensorboard; empty: nothing does
+    loggers: list[str]
 
     def __post_init__(self) -> None:
         require(self.strategy in STRATEGIES, f"strategy must be one of {', '.join(STRATEGIES)}, not {self.strategy!r}")
         require(
             self.precision in PRECISIONS, f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}"
         )
+        for logger in self.loggers:
+            require(logger in LOGGERS, f"loggers must be of {', '.join(LOGGERS)}, not {logger!r}")
         for name in ("processes", "restarts", "micro_batch"):
             require(getattr(self, name) >= 0, f"{name} must be 0 or more, not {getattr(self, name)}")
         require(

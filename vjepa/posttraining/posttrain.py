@@ -120,7 +120,7 @@ class Posttraining:
                 config.steps, config.warmup, config.cooldown, config.learning_rate, config.final_learning_rate
             ),
             weight_decay=config.weight_decay,
-            passes=self.share.passes,
+            share=self.share,
             engine=config.engine,
             world=self.world,
             identity=[seed, identity, data_identity],
@@ -137,7 +137,8 @@ class Posttraining:
         first = self.share.first + part * self.share.micro_batch
         mine = slice(first, first + self.share.micro_batch)
         chosen, starts = self.clips.draw(step, self.share.total)
-        windows = self.latents.windows(self.model, chosen[mine], starts[mine], self.config.frames)
+        with self.run.waiting():
+            windows = self.latents.windows(self.model, chosen[mine], starts[mine], self.config.frames)
         forced, rolled = self.run.objective(*windows)
         return StepResult(
             forced + rolled, lambda: {"teacher_forcing": float(forced.detach()), "rollout": float(rolled.detach())}

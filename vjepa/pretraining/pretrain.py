@@ -97,7 +97,7 @@ class Pretraining:
                 config.steps, config.warmup, config.cooldown, config.learning_rate, config.final_learning_rate
             ),
             weight_decay=config.weight_decay,
-            passes=share.passes,
+            share=share,
             engine=config.engine,
             world=self.world,
             identity=[seed, encoder, identity, data_identity],
@@ -120,7 +120,8 @@ class Pretraining:
     def take_step(self, step: int, part: int) -> StepResult:
         """The loss of a pass."""
         device = self.world.device
-        seen, target, masks = self.batches.of(step, part)
+        with self.run.waiting():
+            seen, target, masks = self.batches.of(step, part)
         masks = [(context.to(device), hidden.to(device)) for context, hidden in masks]
         loss, targets = self.run.objective(seen.to(device), target.to(device), masks)
 

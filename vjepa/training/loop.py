@@ -13,23 +13,24 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import pandas as pd
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 
 from vjepa.config import EngineConfig
 from vjepa.errors import UserError
 from vjepa.files import write_with
-from vjepa.training import checkpoint
+from vjepa.training import checkpoint, loggers
 from vjepa.training.checkpoint import Checkpoints
-from vjepa.training.parallel import Spread, World, whole
+from vjepa.training.display import Display, numbers
+from vjepa.training.pace import Pace
+from vjepa.training.parallel import Share, Spread, World, whole
 from vjepa.training.schedule import WarmupStableDecay, parameter_groups
 
 GRACE_S = 1.0
@@ -66,7 +67,7 @@ class Run:
         modules: every network whose tensors belong to the run's state, by name.
         schedule: learning rate by step.
         weight_decay: of AdamW.
-        passes: of each step, whose gradients are added up.
+        share: the clips of each step and its passes, whose gradients are added up.
         engine: how it runs.
         world: the processes that train together.
         identity: what the run depends on (settings, hash of the data): a checkpoint of another identity is not used.
@@ -87,7 +88,7 @@ class Run:
         modules: Mapping[str, nn.Module],
         schedule: WarmupStableDecay,
         weight_decay: float,
-        passes: int,
+        share: Share,
         engine: EngineConfig,
         world: World,
         identity: Any,
@@ -95,7 +96,8 @@ class Run:
         checkpoint_every: int,
         partly_used: bool = False,
     ) -> None:
-        self.schedule, self.passes, self.engine, self.world = schedule, passes, engine, world
+        self.schedule, self.passes, self.engine, self.world = schedule, share.passes, engine, world
+        self._pace = Pace(share.total)
         self.log_every, self.checkpoint_every = log_every, checkpoint_every
         self._spread = Spread(objective, engine, world, partly_used)
         self.objective = self._spread.call
@@ -110,29 +112,37 @@ class Run:
         """Run until the schedule ends, from the newest checkpoint of this very run if there is one.
 
         Args:
-            name: what the progress bar says.
+            name: what it is called where it is shown.
             training: what is trained.
 
         Raises:
             UserError: the loss is not finite, a checkpoint can't be written or read, or the system asked a process to
-                end (SIGTERM, as before a pre-emption), after a checkpoint.
+                end (SIGTERM, as before a pre-emption), after a checkpoint; or a logger's package is missing.
         """
-        columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
-        bars = Progress(*columns, TextColumn("{task.fields[note]}"), disable=not self.world.leads)
-        with bars, termination() as asked_to_end:
-            found = self.checkpoints.load(lambda said: bars.console.print(f"{name}: {said}", soft_wrap=True))
+        with ExitStack() as stack:
+            asked_to_end = stack.enter_context(termination())
+            display = stack.enter_context(Display(name, self.schedule.steps, self.world.leads))
+            found = self.checkpoints.load(display.say)
             if found is not None:
                 self.step, self.log = found.step, found.log
-            bar = bars.add_task(name, total=self.schedule.steps, completed=self.step, note="")
+            display.begin(self.step, self.log)
+            kinds = self.engine.loggers if self.world.leads else []
+            keep = stack.enter_context(loggers.opened(kinds, self.checkpoints.folder, self.step))
+            self._pace.begin()
             while self.step < self.schedule.steps:
+                rows = len(self.log)
                 try:
                     self.advance(training)
                 except BrokenProcessPool:  # a signal to the whole group ends those that read before it ends us
                     time.sleep(GRACE_S)
                     if not asked_to_end():
                         raise
-                note = f"loss {self.log[-1]['loss']:.4f}" if self.log else ""
-                bars.update(bar, completed=self.step, note=note)
+                self._pace.step()
+                display.at(self.step)
+                if len(self.log) > rows:
+                    row = {**self.log[-1], **self._pace.lately()}
+                    display.show(row)
+                    keep(row)
                 ending = self.world.any(asked_to_end())
                 if self.step % self.checkpoint_every == 0 or ending:
                     self.checkpoints.save(checkpoint.Progress(self.step, self.log))
@@ -141,6 +151,11 @@ class Run:
                         f"{name} was asked to end at step {self.step} of {self.schedule.steps} and saved its state: "
                         "start it again to go on"
                     )
+            display.say(f"ended: {numbers(self._pace.overall())}")
+
+    def waiting(self) -> AbstractContextManager[None]:
+        """A pass gets its data in here, so that the time it waits for them is known."""
+        return self._pace.waiting()
 
     def advance(self, training: Training) -> None:
         """Take one step: its passes, the optimizer's step, what follows it, and a row of the log when it is due."""
