@@ -98,12 +98,12 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             training = Pretraining(LoadedEpisodes(train), encoder, pretrain, seed, Path(folder), "benchmark")
             training.train()
-        _, metrics = probe_encoder(freeze(training.target_encoder), data, probe, seed, name)
-        found[name] = metrics
-        if len(found) == 1:
-            random = untrained_encoder(training.target_encoder, seed)
-            _, metrics = probe_encoder(random, data, probe, seed, "random weights")
-            found = {"random weights": metrics} | found
+            trained = freeze(training.target_encoder)
+            _, found[name] = probe_encoder(trained, data, probe, seed, name, Path(folder), "trained")
+            if len(found) == 1:
+                random = untrained_encoder(trained, seed)
+                _, metrics = probe_encoder(random, data, probe, seed, "random weights", Path(folder), "untrained")
+                found = {"random weights": metrics} | found
         print(table(found), file=sys.stderr)
     print(json.dumps({"name": "switches", "arms": found, "summary": summary(found, seed)}))
 

@@ -9,13 +9,15 @@ import torch
 from safetensors.torch import load_file
 
 from tests.probing.moving_square import moving_square, moving_squares
+from tests.training.killed import train_until_killed
 from vjepa.config import ProbeConfig
 from vjepa.data.motion import tabulate
 from vjepa.errors import DataError
 from vjepa.nn.encoder import VisionTransformer, pool_tokens
 from vjepa.probing.features import Labels, encode_clips
 from vjepa.probing.folder import save_probes
-from vjepa.probing.probe import baselines, fit_probe, predict, prepare, probe_encoder, spread_clips
+from vjepa.probing.probe import baselines, predict, prepare, probe_encoder, spread_clips
+from vjepa.probing.training import ProbeTraining
 
 CONFIG = ProbeConfig(
     frames=4, stride=1, dimmest=1.0, pool=1, depth=1, heads=2, batch_size=16, steps=100, learning_rate=5e-3,
@@ -53,31 +55,41 @@ def planted(count, classes):
     return torch.from_numpy(features).half(), labels
 
 
-def test_a_probe_learns_a_planted_signal():
+def training(features, labels, folder, config=CONFIG, seed=0):
+    """Of a probe on the planted features that are labelled."""
+    known = Labels(np.arange(len(labels)), labels)
+    return ProbeTraining(features, (6, 1, 1), known, 3, config, seed, folder, "planted")
+
+
+def test_a_probe_learns_a_planted_signal(tmp_path):
     features, labels = planted(300, classes=3)
-    probe = fit_probe(features, (6, 1, 1), Labels(np.arange(200), labels[:200]), 3, CONFIG, seed=0)
+    probe = training(features, labels[:200], tmp_path).fit("probe")
     found = predict(probe, features, np.arange(200, 300)).argmax(1)
     assert (found == labels[200:]).mean() > 0.9
 
 
-def test_a_probe_finds_nothing_where_nothing_is_planted():
+def test_a_probe_finds_nothing_where_nothing_is_planted(tmp_path):
     features, labels = planted(300, classes=3)
-    probe = fit_probe(
-        torch.randn_like(features.float()).half(), (6, 1, 1), Labels(np.arange(200), labels[:200]), 3, CONFIG, seed=0
-    )
+    probe = training(torch.randn_like(features.float()).half(), labels[:200], tmp_path).fit("probe")
     found = predict(probe, features, np.arange(200, 300)).argmax(1)
     assert (found == labels[200:]).mean() < 0.6
 
 
-def test_the_same_seed_gives_the_same_probe():
+def test_the_same_seed_gives_the_same_probe_whether_it_was_killed_or_not(tmp_path, capsys):
     features, labels = planted(64, classes=3)
-    first, second = (fit_probe(features, (6, 1, 1), Labels(np.arange(64), labels), 3, CONFIG, seed=5) for _ in range(2))
+    first = training(features, labels, tmp_path / "first", seed=5).fit("probe")
+    killed = training(features, labels, tmp_path / "second", seed=5)
+    train_until_killed(killed.run, killed, 57)
+    capsys.readouterr()
+    second = training(features, labels, tmp_path / "second", seed=5).fit("probe")
+    assert "resumed at step 50" in capsys.readouterr().out
     for mine, theirs in zip(first.parameters(), second.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=0)
 
 
-def test_probes_read_task_motion_and_hand_better_than_the_baselines(data):
-    _, metrics = probe_encoder(PixelsAndPlaces(), data, dataclasses.replace(CONFIG, steps=800), seed=0, title="toy")
+def test_probes_read_task_motion_and_hand_better_than_the_baselines(data, tmp_path):
+    config = dataclasses.replace(CONFIG, steps=800)
+    _, metrics = probe_encoder(PixelsAndPlaces(), data, config, 0, "toy", tmp_path, "data")
     guesses = baselines(data)
     assert metrics["task_accuracy"]["low"] > guesses["task_accuracy_majority"]["high"]
     assert metrics["motion_accuracy"]["low"] > guesses["motion_accuracy_majority"]["high"]
@@ -85,9 +97,9 @@ def test_probes_read_task_motion_and_hand_better_than_the_baselines(data):
     assert {estimate["n"] for estimate in (metrics | guesses).values()} == {24}
 
 
-def test_the_encoder_does_not_learn(encoder, data):
+def test_the_encoder_does_not_learn(encoder, data, tmp_path):
     before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
-    probe_encoder(encoder, data, dataclasses.replace(CONFIG, steps=2), seed=0, title="toy")
+    probe_encoder(encoder, data, dataclasses.replace(CONFIG, steps=2), 0, "toy", tmp_path, "data")
     assert all(torch.equal(tensor, before[name]) for name, tensor in encoder.state_dict().items())
 
 
@@ -145,7 +157,7 @@ def test_clips_without_motion_are_named_when_there_is_nothing_else():
 
 
 def test_the_folder_says_what_the_outputs_mean(encoder, data, tmp_path):
-    fitted, _ = probe_encoder(encoder, data, dataclasses.replace(CONFIG, steps=2), seed=0, title="toy")
+    fitted, _ = probe_encoder(encoder, data, dataclasses.replace(CONFIG, steps=2), 0, "toy", tmp_path, "data")
     save_probes(tmp_path / "probes", fitted, data.tasks)
     config = json.loads((tmp_path / "probes" / "config.json").read_text())
     tensors = load_file(tmp_path / "probes" / "model.safetensors")

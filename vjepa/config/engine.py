@@ -42,6 +42,21 @@ class EngineConfig:
             self.clip_norm is None or self.clip_norm > 0, f"clip_norm must be above 0 or null, not {self.clip_norm}"
         )
 
+    @classmethod
+    def alone(cls, clip_norm: float | None = None) -> EngineConfig:
+        """One process in single precision: for trainings of a minute, where there is nothing to choose."""
+        return cls(
+            processes=1,
+            strategy="ddp",
+            restarts=0,
+            micro_batch=0,
+            precision="fp32",
+            clip_norm=clip_norm,
+            compile=False,
+            recompute=False,
+            loggers=[],
+        )
+
     def identity(self) -> dict[str, Any]:
         """What a run can't change on its way."""
         return {"precision": self.precision, "clip_norm": self.clip_norm}

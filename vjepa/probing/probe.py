@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vjepa.config import ProbeConfig
@@ -22,9 +23,8 @@ from vjepa.errors import DataError
 from vjepa.nn.attentive import AttentiveProbe
 from vjepa.nn.encoder import VisionTransformer
 from vjepa.probing.features import Labels, encode_clips, labels_of
+from vjepa.probing.training import ProbeTraining
 from vjepa.statistics import Estimate, mean
-from vjepa.training.loop import require_finite
-from vjepa.training.schedule import WarmupStableDecay, parameter_groups
 
 PREDICT_BATCH = 256
 MIN_TOKEN_SCALE = 1e-3
@@ -89,39 +89,6 @@ def spread_clips(clips: ClipTable, per_episode: int, seed: int) -> ClipTable:
     return clips.rows(np.sort(order[rank < per_episode]))
 
 
-def fit_probe(
-    features: Tensor, grid: tuple[int, int, int], labels: Labels, outputs: int, config: ProbeConfig, seed: int
-) -> AttentiveProbe:
-    """Train one probe: cross-entropy for classes, squared error for positions in units of their deviation.
-
-    Args:
-        features: `float16 [M, N, D]`, standardised.
-        grid: time steps, rows and columns of the N tokens.
-        labels: rows of `features` and their classes, or positions that are already standardised.
-        outputs: classes or numbers.
-        config: steps, batch and learning rate.
-        seed: of the initial weights and the batches.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        probe = AttentiveProbe(grid, features.shape[-1], config.heads, config.depth, outputs)
-    optimizer = torch.optim.AdamW(parameter_groups([probe], config.weight_decay))
-    warmup = config.steps // 10
-    schedule = WarmupStableDecay(config.steps, warmup, config.steps - warmup, config.learning_rate, 0.0)
-    rows, targets = torch.from_numpy(labels.clips), torch.from_numpy(labels.values)
-    loss_of = F.mse_loss if targets.is_floating_point() else F.cross_entropy
-    for step in range(config.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = schedule.at(step)
-        batch = torch.from_numpy(np.random.default_rng((seed, step)).integers(len(rows), size=config.batch_size))
-        loss = loss_of(probe(features[rows[batch]].float()), targets[batch])
-        require_finite(loss.item(), step)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-    return probe.eval()
-
-
 @torch.inference_mode()
 def predict(probe: AttentiveProbe, features: Tensor, clips: np.ndarray) -> np.ndarray:
     """The probe's outputs for some rows of the features: `float32 [K, outputs]`."""
@@ -147,9 +114,24 @@ class FittedProbes:
 
 
 def probe_encoder(
-    encoder: VisionTransformer, data: ProbeData, config: ProbeConfig, seed: int, title: str
+    encoder: VisionTransformer,
+    data: ProbeData,
+    config: ProbeConfig,
+    seed: int,
+    title: str,
+    folder: Path,
+    data_identity: Any,
 ) -> tuple[FittedProbes, dict[str, Estimate]]:
     """Encode the clips, train the probes and score them on held-out episodes.
+
+    Args:
+        encoder: is frozen.
+        data: clips and labels.
+        config: of the probes.
+        seed: of light, initial weights and batches.
+        title: what the encoder is called where it is shown.
+        folder: of the checkpoints of a run that was killed, one inside for each subject.
+        data_identity: what the encoder and the data are: other checkpoints are not used.
 
     Returns:
         The probes, and `task_accuracy`, `motion_accuracy` and `hand_error_cm` with intervals over episodes.
@@ -166,8 +148,11 @@ def probe_encoder(
         positions = wanted["hand"].values
         center, scale = positions.mean(0), positions.std(0).clip(1e-3)
         wanted["hand"] = Labels(wanted["hand"].clips, (positions - center) / scale)
-    probes = {name: fit_probe(features, grid, wanted[name], data.outputs[name], config, seed) for name in wanted}
-    del features
+    probes = {}
+    for name, labels in wanted.items():
+        training = ProbeTraining(features, grid, labels, data.outputs[name], config, seed, folder / name, data_identity)
+        probes[name] = training.fit(f"{title}: {name} probe")
+    del features, training
 
     features = encode_clips(encoder, test.sampler, test.clips, config, seed + 1, f"{title}: held-out clips")
     features = ((features - token_mean) / token_scale).half()
