@@ -30,6 +30,8 @@ def run(encoder: EncoderConfig, pretrain: PretrainConfig, seed: int) -> None:
         data = sha256_of(SHARDS / "manifest.parquet")
         training = Pretraining(episodes, encoder, pretrain, seed, Path("runs/pretrain"), data, world)
         training.train()
+        if pretrain.keep == "best":
+            training.run.load_best()
         kept, predictor = training.trained()
         if world.leads:
             save_encoder(Path("models/encoder"), kept, predictor, pretrain.frames)

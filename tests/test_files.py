@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from vjepa.errors import UserError
-from vjepa.files import atomic_directory, atomic_path, sha256_of, write_json
+from vjepa.files import atomic_directory, atomic_path, clear_left, remove_directory, sha256_of, write_json
 
 
 def test_an_error_while_writing_leaves_the_old_file_and_no_litter(tmp_path):
@@ -84,3 +84,19 @@ def test_a_folder_that_a_killed_program_had_moved_aside_comes_back(tmp_path):
         raise ZeroDivisionError
     assert (path / "a").read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["shards"]
+
+
+def test_a_removed_folder_is_gone_and_one_whose_removal_was_killed_goes_with_what_else_was_left(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text("x")
+    remove_directory(tmp_path / "a")
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    (tmp_path / "b").rename(tmp_path / f".b.{gone.pid}.tmp")
+    (tmp_path / f".c.{os.getppid()}.tmp").mkdir()  # of a process that runs
+    (tmp_path / ".mine.tmp").mkdir()
+    clear_left(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f".c.{os.getppid()}.tmp", ".mine.tmp"]
+    with pytest.raises(UserError, match=r"can't remove .*a: No such file"):
+        remove_directory(tmp_path / "a")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +16,8 @@ from vjepa.errors import UserError
 
 ASIDE = ".old.tmp"
 """Ending of the name of a folder that is about to be replaced."""
+LEFT = re.compile(r"\.(?P<name>.+)\.(?P<process>[0-9]+)(?P<aside>\.old)?\.tmp")
+"""Temporary names, of which killed processes leave some."""
 
 
 @contextmanager
@@ -61,18 +64,49 @@ def atomic_directory(path: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _temporary(path: Path) -> Path:
-    """A name beside `path` that no other process uses, after removing what killed processes left under such names.
+def remove_directory(path: Path) -> None:
+    """Remove a folder (or a file) so that a reader finds all of it or nothing.
+
+    Raises:
+        UserError: the file system refused.
+    """
+    temporary = _temporary(path)
+    try:
+        os.replace(path, temporary)
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        else:
+            temporary.unlink()
+    except OSError as error:
+        raise UserError(f"can't remove {path}: {error.strerror or error}") from error
+
+
+def clear_left(folder: Path, name: str = "*") -> None:
+    """Remove what killed processes left half written or half removed; what they had moved aside comes back.
+
+    Args:
+        folder: where they wrote.
+        name: of what they wrote there, as a pattern.
 
     Raises:
         UserError: an old folder that one of them had moved aside can't be brought back.
     """
-    for left in path.parent.glob(f".{path.name}.*.tmp"):
-        number = left.name.removeprefix(f".{path.name}.").partition(".")[0]
-        if number.isdigit() and not _runs(int(number)):
-            if left.name.endswith(ASIDE) and not path.exists():
+    for left in folder.glob(f".{name}.*.tmp"):
+        found = LEFT.fullmatch(left.name)
+        if found and not _runs(int(found["process"])):
+            path = folder / found["name"]
+            if found["aside"] and not path.exists():
                 _bring_back(left, path)  # killed between moving the old one aside and giving its name to the new one
             _remove(left)
+
+
+def _temporary(path: Path) -> Path:
+    """A name beside `path` that no other process uses, after removing what killed processes left under such names.
+
+    Raises:
+        UserError: see `clear_left`.
+    """
+    clear_left(path.parent, path.name)
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 

@@ -4,5 +4,5 @@ from vjepa.config import EngineConfig
 
 ENGINE = EngineConfig(
     processes=1, strategy="ddp", restarts=0, micro_batch=0, precision="fp32", clip_norm=None, compile=False,
-    recompute=False, loggers=[],
+    recompute=False, best=None, loggers=[],
 )  # fmt: skip

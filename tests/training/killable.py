@@ -39,8 +39,7 @@ def train(kind: str, folder: Path, out: Path, told: Any) -> None:
         run = Posttraining(encoder.eval().requires_grad_(False), light_episodes(8), config, 0, folder, "data")
     run.take_step = telling(run.take_step, told)  # type: ignore[method-assign]
     run.train()
-    state = {name: module.state_dict() for name, module in run.run.checkpoints.modules.items()}
-    torch.save({"modules": state, "optimizer": run.run.optimizer.state_dict(), "log": run.run.log}, out)
+    torch.save({"tensors": run.run.checkpoints.tensors(), "log": run.run.log}, out)
 
 
 def telling(take_step: Callable[[int, int], StepResult], told: Any) -> Callable[[int, int], StepResult]:

@@ -28,6 +28,9 @@ class EngineConfig:
     recompute: bool  # activation checkpointing: blocks are computed again for the backward pass, which saves memory
     # what keeps the log's rows for watching and comparing, in runs/<stage>: dvclive, tensorboard; empty: nothing does
     loggers: list[str]
+    # a number of the log: the state at its highest value is kept beside the last checkpoints; with a - before the name,
+    # at its lowest; null: none is
+    best: str | None
 
     def __post_init__(self) -> None:
         require(self.strategy in STRATEGIES, f"strategy must be one of {', '.join(STRATEGIES)}, not {self.strategy!r}")

@@ -96,6 +96,7 @@ class PretrainConfig:
     readout_every: int  # steps between two linear read-outs of the robot's state; a multiple of log_every
     log_every: int
     checkpoint_every: int
+    keep: str  # the encoder that is kept: the last one, or the best by the number of the log that engine.best names
     engine: EngineConfig
 
     def __post_init__(self) -> None:
@@ -121,6 +122,9 @@ class PretrainConfig:
         require_heads(self.predictor_width, self.predictor_heads, "predictor_width", "predictor_heads")
         require(0 <= self.still_share <= 1, f"still_share must be from 0 to 1, not {self.still_share}")
         require(self.context_weight >= 0, f"context_weight must be 0 or more, not {self.context_weight}")
+        require(self.keep in ("last", "best"), f"keep must be last or best, not {self.keep!r}")
+        named = self.keep == "last" or self.engine.best is not None
+        require(named, "keep is best, but engine.best names no number of the log, e.g. state_readout")
         untrained = self.context_head and self.context_weight == 0
         require(not untrained, "context_head is true, but context_weight 0 would leave it untrained")
 

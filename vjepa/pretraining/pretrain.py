@@ -24,7 +24,7 @@ from vjepa.training.loop import Run, StepResult
 from vjepa.training.parallel import Share, World, whole_state
 from vjepa.training.schedule import WarmupStableDecay, linear, update_ema
 
-HOW = ("workers", "kept_mb", "engine")
+HOW = ("workers", "kept_mb", "keep", "engine")
 """Settings that do not change what is learned: a run may go on with others."""
 
 

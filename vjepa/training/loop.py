@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 import torch
+from rich.console import Console
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 
@@ -104,7 +105,7 @@ class Run:
         self.optimizer = torch.optim.AdamW(parameter_groups([objective], weight_decay))
         text = json.dumps([engine.identity(), identity], sort_keys=True, default=vars)
         fingerprint = hashlib.sha256(text.encode()).hexdigest()
-        self.checkpoints = Checkpoints(folder, fingerprint, modules, self.optimizer)
+        self.checkpoints = Checkpoints(folder, fingerprint, modules, objective, self.optimizer, world, engine.best)
         self.step = 0
         self.log: list[dict[str, float]] = []
 
@@ -122,6 +123,7 @@ class Run:
         with ExitStack() as stack:
             asked_to_end = stack.enter_context(termination())
             display = stack.enter_context(Display(name, self.schedule.steps, self.world.leads))
+            stack.enter_context(self.checkpoints.writing())
             found = self.checkpoints.load(display.say)
             if found is not None:
                 self.step, self.log = found.step, found.log
@@ -144,9 +146,10 @@ class Run:
                     display.show(row)
                     keep(row)
                 ending = self.world.any(asked_to_end())
-                if self.step % self.checkpoint_every == 0 or ending:
-                    self.checkpoints.save(checkpoint.Progress(self.step, self.log))
+                due = self.step % self.checkpoint_every == 0 or ending
+                self.checkpoints.save(checkpoint.Progress(self.step, self.log), due)
                 if ending:
+                    self.checkpoints.wait()
                     raise UserError(
                         f"{name} was asked to end at step {self.step} of {self.schedule.steps} and saved its state: "
                         "start it again to go on"
@@ -198,11 +201,23 @@ class Run:
         update = get_total_norm([p.detach() - old for p, old in zip(learned, before, strict=True)])
         return {"gradient_norm": whole(gradient).item(), "update_norm": whole(update).item()}
 
+    def load_best(self) -> Path:
+        """Bring back the state of the row of the log that is the best by `engine.best`; where it is kept.
+
+        Raises:
+            UserError: see `Checkpoints.load_best`.
+        """
+        return self.checkpoints.load_best(checkpoint.Progress(self.step, self.log))
+
     def finish(self, log_path: Path) -> None:
-        """Write the log as csv and delete the checkpoints: call it once the finished model is safely on disk."""
+        """Write the log as csv and delete the checkpoints but the best: once the finished model is safely on disk."""
         table = pd.DataFrame(self.log)
         write_with(log_path, lambda path: table.to_csv(path, index=False))
-        self.checkpoints.delete()
+        progress = checkpoint.Progress(self.step, self.log)
+        self.checkpoints.delete(progress)
+        where = self.checkpoints.best_path(progress)
+        if where is not None and where.exists():
+            Console(soft_wrap=True).print(f"the best state by {self.engine.best} stays in {where}")
 
 
 @contextmanager
