@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from stages.launch import launched
 from stages.runner import main
 from vjepa.checkpoints.encoder import load_encoder
 from vjepa.config import PosttrainConfig
@@ -38,4 +39,4 @@ def run(posttrain: PosttrainConfig, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    main(run)
+    main(run, launched)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from stages.launch import launched
 from stages.runner import main
 from vjepa.checkpoints.encoder import save_encoder
 from vjepa.config import EncoderConfig, PretrainConfig
@@ -51,4 +52,4 @@ def ending(log: pd.DataFrame, config: PretrainConfig, encoder: VisionTransformer
 
 
 if __name__ == "__main__":
-    main(run)
+    main(run, launched)

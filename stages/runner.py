@@ -91,8 +91,13 @@ def sections_of(run: Callable[..., None]) -> dict[str, type]:
     return {name: hints[name] for name in inspect.signature(run).parameters}
 
 
-def main(run: Callable[..., None]) -> None:
-    """Run a stage as a program; exits with 1 and one line on standard error when the user can mend what is wrong."""
+def main(run: Callable[..., None], launched: Callable[[str, config.EngineConfig], bool] | None = None) -> None:
+    """Run a stage as a program; exits with 1 and one line on standard error when the user can mend what is wrong.
+
+    Args:
+        run: the stage.
+        launched: for stages whose settings may ask for several processes, see `stages.launch.launched`.
+    """
     name = Path(inspect.getfile(run)).stem
     description = (sys.modules[run.__module__].__doc__ or "").strip()
     parser = argparse.ArgumentParser(
@@ -106,8 +111,10 @@ def main(run: Callable[..., None]) -> None:
     rank = int(os.environ.get("RANK", "0"))  # set by torchrun
     try:
         params = read_params()
+        sections = {section: params[section] for section in sections_of(run)}
         with memory:
-            run_together(name, run, {section: params[section] for section in sections_of(run)})
+            if launched is None or not launched(f"stages.{name}", sections[name].engine):
+                run(**sections)
         if rank == 0:
             record_timing(name, time.monotonic() - started, memory.peak)
     except UserError as error:
@@ -117,23 +124,6 @@ def main(run: Callable[..., None]) -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(f"{name} was stopped; what it had not finished was not written")
-
-
-def run_together(name: str, run: Callable[..., None], sections: dict[str, Any]) -> None:
-    """Run a stage here or, where its settings ask for several processes, in as many of them.
-
-    Those that `torchrun` started run it as they are.
-    """
-    engine = next((section.engine for section in sections.values() if hasattr(section, "engine")), None)
-    if engine is None or engine.processes == 1 or "TORCHELASTIC_RUN_ID" in os.environ:
-        run(**sections)
-        return
-    from vjepa.training.launch import launch, processes  # the other stages start without torch
-
-    if processes(engine) == 1:
-        run(**sections)
-    else:
-        launch(f"stages.{name}", [], engine)
 
 
 def end_with(parent: int) -> None:

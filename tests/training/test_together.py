@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import torch
 
+from stages.launch import launched
 from tests.training.engines import ENGINE
 from tests.training.together import STEPS, one_of, posttraining, pretraining, train
 from vjepa.errors import UserError
-from vjepa.training.launch import launch
 from vjepa.training.parallel import Share, World
 
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -149,11 +149,11 @@ def test_a_process_that_dies_ends_the_others_and_all_go_on_from_the_last_checkpo
     broken = tmp_path / "broken"
     broken.mkdir()
     with pytest.raises(UserError, match="process 1 of 2 was ended by SIGKILL; start it again to go on"):
-        launch("tests.training.elastic", [str(broken)], engine)
+        launched("tests.training.elastic", engine, [str(broken)])
     assert not list(broken.glob("*.pt"))
     mended = tmp_path / "mended"
     mended.mkdir()
-    launch("tests.training.elastic", [str(mended)], replace(engine, restarts=1))
+    assert launched("tests.training.elastic", replace(engine, restarts=1), [str(mended)])
     assert "resumed at step 20" in capfd.readouterr().out
     found = torch.load(mended / "0.pt", weights_only=True)
     assert found["log"] == wanted["log"]
