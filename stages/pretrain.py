@@ -35,7 +35,7 @@ def run(encoder: EncoderConfig, pretrain: PretrainConfig, seed: int) -> None:
             training.run.load_best()
         kept, predictor = training.trained()
         if world.leads:
-            save_encoder(Path("models/encoder"), kept, predictor, pretrain.frames)
+            save_encoder(Path("models/encoder"), kept, predictor, training.batches.phases[-1].frames)
             write_json(Path("metrics/pretrain.json"), ending(pd.DataFrame(training.run.log), pretrain, kept))
             training.run.finish(Path("plots/pretrain.csv"))
 

@@ -77,9 +77,10 @@ def read_params(path: Path = PARAMS) -> dict[str, Any]:
         else:
             typed[key] = read_config(cls, {} if values[key] is None else values[key], f"{path}: {key}")
     pools = {section: typed[section].pool for section in ("posttrain", "probe")}
-    frames = {section: typed[section].frames for section in ("pretrain", "probe", "align")}
+    frames = {f"{section}.frames": typed[section].frames for section in ("pretrain", "probe", "align")}
+    frames["pretrain.cooldown_frames"] = typed["pretrain"].cooldown_frames
     try:
-        config.require_fit(typed["curate"], typed["encoder"], pools, frames)
+        config.require_fit(typed["curate"], typed["encoder"], typed["pretrain"], pools, frames)
     except ValueError as error:
         raise UserError(f"{path}: {error}") from error
     return typed

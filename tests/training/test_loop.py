@@ -67,6 +67,11 @@ def test_the_schedule_warms_up_stays_and_decays():
     assert rates[99] == pytest.approx(0.1) and all(a > b for a, b in pairwise(rates[80:]))
 
 
+def test_a_warmup_may_rise_from_a_rate_of_its_own():
+    schedule = WarmupStableDecay(steps=100, warmup=10, cooldown=0, peak=1.0, final=0.1, start=0.5)
+    assert [schedule.at(step) for step in (0, 4, 9)] == pytest.approx([0.55, 0.75, 1.0])
+
+
 def test_phases_longer_than_the_run_are_refused():
     with pytest.raises(ValueError, match="exceed 10 steps"):
         WarmupStableDecay(steps=10, warmup=6, cooldown=6, peak=1.0, final=0.1)

@@ -47,7 +47,7 @@ class Toy:
         schedule = WarmupStableDecay(steps=steps, warmup=3, cooldown=5, peak=0.1, final=0.001)
         self.run = Run(
             folder, self.objective, {"net": self.net, "average": self.average}, schedule, 0.1,
-            Share(8, 0, 8, 8 // passes), replace(ENGINE, **engine), world or World(), identity, 2, 4,
+            lambda step: Share(8, 0, 8, 8 // passes), replace(ENGINE, **engine), world or World(), identity, 2, 4,
         )  # fmt: skip
 
     def take_step(self, step: int, part: int) -> StepResult:
@@ -55,7 +55,7 @@ class Toy:
         if step == self.dies_at:
             raise KeyboardInterrupt
         x = torch.randn(8, 3, generator=torch.Generator().manual_seed(step))
-        loss = self.run.objective(x.chunk(self.run.passes)[part])
+        loss = self.run.objective(x.chunk(self.run.share(step).passes)[part])
         numbers = {"twice": 2.0 * step, "hill": -abs(step - 6.0)}
         if step in (0, 7, 12):
             numbers["rare"] = float(step % 8)

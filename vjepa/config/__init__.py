@@ -67,24 +67,32 @@ __all__ = [
 
 
 def require_fit(
-    curate: CurateConfig, encoder: EncoderConfig, pools: Mapping[str, int], frames: Mapping[str, int]
+    curate: CurateConfig,
+    encoder: EncoderConfig,
+    pretrain: PretrainConfig,
+    pools: Mapping[str, int],
+    frames: Mapping[str, int],
 ) -> None:
     """Refuse sections that don't fit each other.
 
     Args:
         curate: gives the frames' size.
         encoder: takes frames of its own size.
+        pretrain: begins with frames of that size or smaller ones.
         pools: side of the squares that are averaged, by section; they divide the encoder's grid.
-        frames: length of the clips, by the section that cuts them.
+        frames: length of the clips, by the key that says it.
 
     Raises:
         ValueError: naming both keys.
     """
     size, grid = encoder.image_size, encoder.image_size // encoder.patch
     require(size == curate.image_size, f"encoder.image_size is {size}, but curate.image_size {curate.image_size}")
+    small = pretrain.image_size
+    require(small <= size, f"pretrain.image_size {small} exceeds encoder.image_size {size}")
+    require(small % encoder.patch == 0, f"pretrain.image_size {small} is no multiple of encoder.patch {encoder.patch}")
     for section, pool in pools.items():
         fits = grid % pool == 0
         require(fits, f"{section}.pool {pool} does not divide the encoder's grid of {grid} x {grid} patches")
-    for section, count in frames.items():
+    for key, count in frames.items():
         fits = count % encoder.tubelet == 0
-        require(fits, f"{section}.frames {count} is no multiple of encoder.tubelet {encoder.tubelet}")
+        require(fits, f"{key} {count} is no multiple of encoder.tubelet {encoder.tubelet}")

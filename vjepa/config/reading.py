@@ -58,7 +58,7 @@ def require_heads(width: int, heads: int, names: str, of: str) -> None:
     require(fits, f"{names} {width} can't be shared by {of} {heads}: each needs 6 or more, an even number")
 
 
-def require_schedule(steps: int, warmup: int, cooldown: int) -> None:
-    """Refuse a learning rate's phases that are longer than the run."""
-    require(steps >= 1, f"steps must be 1 or more, not {steps}")
+def require_schedule(steps: int, warmup: int, cooldown: int, least: int = 1) -> None:
+    """Refuse a learning rate's phases that are longer than the run, and runs of fewer than `least` steps."""
+    require(steps >= least, f"steps must be {least} or more, not {steps}")
     require(warmup + cooldown <= steps, f"warmup {warmup} and cooldown {cooldown} exceed the {steps} steps")

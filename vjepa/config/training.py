@@ -60,7 +60,14 @@ class CollapseConfig:
 class PretrainConfig:
     """V-JEPA 2: predict masked regions in latent space, L1 to an EMA teacher."""
 
+    # null, or weights to start from instead of random ones: an official .pt file, or a folder as models/encoder. Their
+    # sizes must be those of the settings. With steps 0 they become models/encoder as they are. DVC sees the name alone:
+    # give other weights another name.
+    start: str | None
     frames: int  # frames in a clip
+    image_size: int  # pixels on each side of a clip; what the shards hold is scaled down to it
+    # The cooldown's clips, which the paper makes longer and larger: on encoder.image_size.
+    cooldown_frames: int
     stride: int  # sampled frames between two frames of a clip
     # share of steps on single frames, as the world model will see them: still clips, or images with image_patches
     still_share: float
@@ -79,9 +86,12 @@ class PretrainConfig:
     kept_mb: int  # MB of decoded frames that each process that decodes keeps; other episodes are decoded when drawn
     batch_size: int  # clips of a step, over all processes
     mask_batch: int  # clips whose masks have equally many tokens; the more, the fewer: the smallest number of them all
+    cooldown_mask_batch: int  # the same in the cooldown, where a GPU holds fewer clips
+    cooldown_micro_batch: int  # engine.micro_batch in the cooldown; 0: as before it
     steps: int
     warmup: int  # steps of linear warmup
     cooldown: int  # steps of linear cooldown at the end
+    start_learning_rate: float  # from which the warmup rises
     learning_rate: float
     final_learning_rate: float
     weight_decay: float
@@ -100,21 +110,19 @@ class PretrainConfig:
     engine: EngineConfig
 
     def __post_init__(self) -> None:
-        require_schedule(self.steps, self.warmup, self.cooldown)
-        require_counts(
-            self, "frames", "stride", "batch_size", "mask_batch", "log_every", "checkpoint_every", "readout_every"
-        )
-        require(
-            self.batch_size % self.mask_batch == 0,
-            f"mask_batch {self.mask_batch} does not divide batch_size {self.batch_size}",
-        )
+        require_schedule(self.steps, self.warmup, self.cooldown, least=0 if self.start else 1)
+        require_counts(self, "frames", "image_size", "cooldown_frames", "stride", "batch_size")
+        require_counts(self, "mask_batch", "cooldown_mask_batch", "log_every", "checkpoint_every", "readout_every")
+        for name in ("mask_batch", "cooldown_mask_batch"):
+            size = getattr(self, name)
+            require(self.batch_size % size == 0, f"{name} {size} does not divide batch_size {self.batch_size}")
         whole = self.readout_every % self.log_every == 0
         require(whole, f"readout_every {self.readout_every} is no multiple of log_every {self.log_every}")
         require(0 < self.dimmest <= 1, f"dimmest must be above 0 and 1 at most, not {self.dimmest}")
         for name in ("crop_scale", "crop_aspect"):
             require_range(getattr(self, name), name)
         require(self.crop_scale[1] <= 1, f"crop_scale must be 1 at most, not {self.crop_scale[1]}")
-        for name in ("shard_window", "workers", "kept_mb"):
+        for name in ("shard_window", "workers", "kept_mb", "cooldown_micro_batch"):
             require(getattr(self, name) >= 0, f"{name} must be 0 or more, not {getattr(self, name)}")
         require(len(self.ema) == 2 and all(0 <= m <= 1 for m in self.ema), "ema needs two numbers from 0 to 1")
         require(len(self.masks) > 0, "masks is empty: nothing would be predicted")
@@ -143,6 +151,7 @@ class PosttrainConfig:
     steps: int
     warmup: int
     cooldown: int
+    start_learning_rate: float  # from which the warmup rises
     learning_rate: float
     final_learning_rate: float
     weight_decay: float

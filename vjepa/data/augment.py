@@ -64,24 +64,26 @@ class Augmentation:
         return Views(np.concatenate([corner, size]).T, (side < 0.5) & self.flip)
 
 
-def look(clips: np.ndarray, views: Views) -> np.ndarray:
-    """Each clip as its view shows it, resized to the clips' own height and width.
+def look(clips: np.ndarray, views: Views, image_size: int | None = None) -> np.ndarray:
+    """Each clip as its view shows it, resized.
 
     Args:
         clips: `uint8 [B, T, H, W, 3]`.
         views: one for each clip.
+        image_size: pixels on each side of what is returned; None: the clips' own height and width.
 
     Returns:
-        `uint8 [B, T, H, W, 3]`; a view of the whole frame is the clip itself, bit for bit.
+        `uint8 [B, T, H', W', 3]`; a view of the whole frame in its own size is the clip itself, bit for bit.
     """
-    shown = np.empty_like(clips)
+    size = clips.shape[2:4] if image_size is None else (image_size, image_size)
+    shown = np.empty((*clips.shape[:2], *size, 3), np.uint8)
     for target, clip, (top, left, height, width), mirrored in zip(
         shown, clips, views.boxes, views.mirrored, strict=True
     ):
         crop = clip[:, top : top + height, left : left + width]
-        if crop.shape != clip.shape:
+        if crop.shape[1:3] != size:
             images = torch.from_numpy(crop).permute(0, 3, 1, 2)
-            resized = F.interpolate(images, clip.shape[1:3], mode="bilinear", antialias=True)
+            resized = F.interpolate(images, size, mode="bilinear", antialias=True)
             crop = resized.permute(0, 2, 3, 1).numpy()
         target[:] = crop[:, :, ::-1] if mirrored else crop
     return shown

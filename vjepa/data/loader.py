@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -30,6 +31,7 @@ class ClipReader:
         batch_size: clips of a rank.
         rank: which part of a step's clips this process reads, from 0.
         ranks: processes that share a step.
+        image_size: pixels on each side of the clips that are given; None: as they are in the source.
     """
 
     def __init__(
@@ -40,8 +42,9 @@ class ClipReader:
         batch_size: int,
         rank: int = 0,
         ranks: int = 1,
+        image_size: int | None = None,
     ) -> None:
-        self.source, self.draws, self.augmentation = source, draws, augmentation
+        self.source, self.draws, self.augmentation, self.image_size = source, draws, augmentation, image_size
         self.total = batch_size * ranks
         self.share = slice(rank * batch_size, (rank + 1) * batch_size)
 
@@ -56,8 +59,15 @@ class ClipReader:
         rng = np.random.default_rng((self.draws.seed, step, 2))
         height, width = batch.frames.shape[2:4]
         views = self.augmentation.draw(self.total, height, width, rng)
-        batch.frames = look(batch.frames, views[self.share])
+        batch.frames = look(batch.frames, views[self.share], self.image_size)
         return batch
+
+
+class StepReader(Protocol):
+    """What a loader reads ahead with."""
+
+    def read(self, step: int) -> ClipBatch:
+        """The clips of a step; see `ClipReader`."""
 
 
 class ClipLoader:
@@ -73,7 +83,7 @@ class ClipLoader:
         workers: processes that read, two batches ahead each; 0: this process reads when it is asked.
     """
 
-    def __init__(self, reader: ClipReader, steps: int, workers: int) -> None:
+    def __init__(self, reader: StepReader, steps: int, workers: int) -> None:
         self.reader, self.steps, self.workers = reader, steps, workers
         self._pool: ProcessPoolExecutor | None = None
         self._ahead: dict[int, Future[tuple[Tensor, ...]]] = {}
@@ -110,7 +120,7 @@ class ClipLoader:
         return ClipBatch(*(part.numpy() for part in self._ahead[step].result()))
 
 
-def _start(reader: ClipReader) -> None:
+def _start(reader: StepReader) -> None:
     global _reader
     _reader = reader
     torch.set_num_threads(1)
@@ -121,4 +131,4 @@ def _read(step: int) -> tuple[Tensor, ...]:
     return tuple(torch.from_numpy(part) for part in (batch.frames, batch.states, batch.episodes, batch.starts))
 
 
-_reader: ClipReader
+_reader: StepReader

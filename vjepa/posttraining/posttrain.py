@@ -117,10 +117,15 @@ class Posttraining:
             objective=ActionObjective(self.model, config.rollout),
             modules={"predictor": self.model.predictor},
             schedule=WarmupStableDecay(
-                config.steps, config.warmup, config.cooldown, config.learning_rate, config.final_learning_rate
+                config.steps,
+                config.warmup,
+                config.cooldown,
+                config.learning_rate,
+                config.final_learning_rate,
+                config.start_learning_rate,
             ),
             weight_decay=config.weight_decay,
-            share=self.share,
+            share=lambda step: self.share,
             engine=config.engine,
             world=self.world,
             identity=[seed, identity, data_identity],

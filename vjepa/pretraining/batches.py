@@ -6,7 +6,7 @@ neither their number nor that of the passes changes what is learned.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -21,7 +21,7 @@ from vjepa.data.loader import ClipLoader, ClipReader
 from vjepa.nn.encoder import VisionTransformer, normalise_pixels
 from vjepa.pretraining.loss import Masks
 from vjepa.pretraining.masks import sample_masks
-from vjepa.training.parallel import Share
+from vjepa.pretraining.phases import Phase, phase_at
 
 READOUT_CLIPS = 384
 """Training clips of a linear read-out."""
@@ -35,25 +35,28 @@ class PretrainBatches:
         encoder: gives the sizes of patches and tubelets.
         config: everything else.
         seed: of all draws.
-        share: which clips of a step this process takes; a pass lies within a `mask_batch`.
+        phases: sizes of the clips, and which of a step this process takes.
+
+    Raises:
+        DataError: no episode is long enough for a phase's clips.
     """
 
     def __init__(
-        self, source: ClipSource, encoder: VisionTransformer, config: PretrainConfig, seed: int, share: Share
+        self,
+        source: ClipSource,
+        encoder: VisionTransformer,
+        config: PretrainConfig,
+        seed: int,
+        phases: Sequence[Phase],
     ) -> None:
-        self.encoder, self.config, self.seed, self.share = encoder, config, seed, share
-        if config.shard_window:
-            draws: ClipDraws = EpochDraws(
-                source.lengths, source.shards, config.shard_window, config.frames, config.stride, seed
-            )
-        else:
-            draws = ClipDraws(source.lengths, config.frames, config.stride, seed)
-        (smallest, largest), (narrowest, widest) = config.crop_scale, config.crop_aspect
-        augmentation = Augmentation((smallest, largest), (narrowest, widest), config.flip)
-        ranks, rank = share.total // share.clips, share.first // share.clips
-        reader = ClipReader(source, draws, augmentation, share.clips, rank, ranks)
-        self.loader = ClipLoader(reader, config.steps, config.workers)
-        self._first = ClipReader(source, draws, augmentation, min(share.total, READOUT_CLIPS))
+        self.encoder, self.config, self.seed, self.phases = encoder, config, seed, phases
+        readers = []
+        for phase in phases:
+            share = phase.share
+            ranks, rank = share.total // share.clips, share.first // share.clips
+            readers.append(new_reader(source, config, phase, seed, share.clips, rank, ranks))
+        self.loader = ClipLoader(PhaseReader(phases, readers), config.steps, config.workers)
+        self._first = new_reader(source, config, phases[0], seed, min(config.batch_size, READOUT_CLIPS))
         self._read: tuple[int, ClipBatch] | None = None
 
     @contextmanager
@@ -74,14 +77,16 @@ class PretrainBatches:
         """
         if self._read is None or self._read[0] != step:
             self._read = step, self.loader.batch(step)
-        clips = self._read[1].frames[self.share.within(part)]
-        first = self.share.first + part * self.share.micro_batch
+        phase = phase_at(self.phases, step)
+        share = phase.share
+        clips = self._read[1].frames[share.within(part)]
+        first = share.first + part * share.micro_batch
         mine = slice(first, first + len(clips))
         rng = np.random.default_rng((self.seed, step, 1))
-        light = draw_light(self.share.total, self.config.dimmest, rng)[mine]
+        light = draw_light(share.total, self.config.dimmest, rng)[mine]
         frames = torch.from_numpy(np.stack([in_light(clips, light), clips]))
         tubelet = self.encoder.tubelet
-        steps = self.config.frames // tubelet
+        steps = phase.frames // tubelet
         images = 1  # of a clip
         if rng.random() < self.config.still_share:  # each tubelet's first frame, as the world model will see frames
             stills = frames[:, :, ::tubelet]
@@ -89,11 +94,12 @@ class PretrainBatches:
                 frames, steps, images = stills.flatten(1, 2).unsqueeze(2), 1, steps
             else:
                 frames = stills.repeat_interleave(tubelet, dim=2)
-        group, within = divmod(first, self.config.mask_batch)
+        group, within = divmod(first, phase.mask_batch)
         if group:  # the first group goes on with the step's own numbers, every other one has some of its own
             rng = rng.spawn(group)[-1]
-        sizes = (steps, *self.encoder.grid)
-        drawn = [sample_masks(sizes, mask, self.config.mask_batch * images, rng) for mask in self.config.masks]
+        side = phase.image_size // self.encoder.patch
+        sizes = (steps, side, side)
+        drawn = [sample_masks(sizes, mask, phase.mask_batch * images, rng) for mask in self.config.masks]
         mine = slice(within * images, (within + len(clips)) * images)
         masks = [(torch.from_numpy(context[mine]), torch.from_numpy(target[mine])) for context, target in drawn]
         seen, plain = (normalise_pixels(shown) for shown in frames)
@@ -104,3 +110,29 @@ class PretrainBatches:
         for step in range(-(-READOUT_CLIPS // self._first.total)):
             batch = self._first.read(step)
             yield normalise_pixels(torch.from_numpy(batch.frames)), batch.states[:, -1]
+
+
+class PhaseReader:
+    """Reads each step's clips in the size of its phase; `readers` has one of each phase."""
+
+    def __init__(self, phases: Sequence[Phase], readers: Sequence[ClipReader]) -> None:
+        self.phases, self.readers = list(phases), list(readers)
+
+    def read(self, step: int) -> ClipBatch:
+        """See `ClipReader.read`."""
+        return self.readers[self.phases.index(phase_at(self.phases, step))].read(step)
+
+
+def new_reader(
+    source: ClipSource, config: PretrainConfig, phase: Phase, seed: int, clips: int, rank: int = 0, ranks: int = 1
+) -> ClipReader:
+    """Of the clips of a phase; the last three arguments are `ClipReader`'s."""
+    if config.shard_window:
+        draws: ClipDraws = EpochDraws(
+            source.lengths, source.shards, config.shard_window, phase.frames, config.stride, seed
+        )
+    else:
+        draws = ClipDraws(source.lengths, phase.frames, config.stride, seed)
+    (smallest, largest), (narrowest, widest) = config.crop_scale, config.crop_aspect
+    augmentation = Augmentation((smallest, largest), (narrowest, widest), config.flip)
+    return ClipReader(source, draws, augmentation, clips, rank, ranks, phase.image_size)

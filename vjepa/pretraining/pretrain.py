@@ -19,12 +19,13 @@ from vjepa.nn.encoder import VisionTransformer
 from vjepa.nn.predictor import Predictor
 from vjepa.pretraining.batches import PretrainBatches
 from vjepa.pretraining.loss import Masks, jepa_loss, target_features
+from vjepa.pretraining.phases import phase_at, phases_of
 from vjepa.pretraining.watch import require_learning, state_readout, varies, watch
 from vjepa.training.loop import Run, StepResult
-from vjepa.training.parallel import Share, World, whole_state
+from vjepa.training.parallel import World, whole_state
 from vjepa.training.schedule import WarmupStableDecay, linear, update_ema
 
-HOW = ("workers", "kept_mb", "keep", "engine")
+HOW = ("workers", "kept_mb", "cooldown_micro_batch", "keep", "engine")
 """Settings that do not change what is learned: a run may go on with others."""
 
 
@@ -63,7 +64,7 @@ class Pretraining:
         run: the loop's state; `run.log` holds the curves.
 
     Raises:
-        UserError: a step's clips can't be shared by the processes.
+        UserError: a step's clips can't be shared by the processes (`phases_of`).
     """
 
     def __init__(
@@ -81,8 +82,8 @@ class Pretraining:
         self.context_encoder: VisionTransformer = build_encoder(encoder)
         self.target_encoder: VisionTransformer = copy.deepcopy(self.context_encoder).requires_grad_(False)
         self.predictor = new_predictor(encoder, config)
-        share = Share.of(config.batch_size, self.world, config.engine, config.mask_batch)
-        self.batches = PretrainBatches(source, self.context_encoder, config, seed, share)
+        phases = phases_of(encoder, config, self.world)
+        self.batches = PretrainBatches(source, self.context_encoder, config, seed, phases)
         self.objective = JepaObjective(self.context_encoder, self.target_encoder, self.predictor, config.context_weight)
         identity = {name: value for name, value in asdict(config).items() if name not in HOW}
         self.run = Run(
@@ -94,10 +95,15 @@ class Pretraining:
                 "predictor": self.predictor,
             },
             schedule=WarmupStableDecay(
-                config.steps, config.warmup, config.cooldown, config.learning_rate, config.final_learning_rate
+                config.steps,
+                config.warmup,
+                config.cooldown,
+                config.learning_rate,
+                config.final_learning_rate,
+                config.start_learning_rate,
             ),
             weight_decay=config.weight_decay,
-            share=share,
+            share=lambda step: phase_at(phases, step).share,
             engine=config.engine,
             world=self.world,
             identity=[seed, encoder, identity, data_identity],
@@ -140,7 +146,7 @@ class Pretraining:
         """`state_readout` of the clips that the loader would draw first; nothing if no state varies."""
         features, states = [], []
         for videos, ends in self.batches.first_clips():
-            parts = videos.split(self.batches.share.micro_batch)
+            parts = videos.split(self.batches.phases[0].share.micro_batch)
             features += [self.objective.clip_features(part.to(self.world.device)).cpu() for part in parts]
             states.append(torch.from_numpy(ends))
         found = torch.cat(states)

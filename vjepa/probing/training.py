@@ -76,7 +76,7 @@ class ProbeTraining:
             modules={"probe": self.probe},
             schedule=WarmupStableDecay(config.steps, warmup, config.steps - warmup, config.learning_rate, 0.0),
             weight_decay=config.weight_decay,
-            share=Share(config.batch_size, 0, config.batch_size, config.batch_size),
+            share=lambda step: Share(config.batch_size, 0, config.batch_size, config.batch_size),
             engine=EngineConfig.alone(),
             world=World(device=features.device),
             identity=[seed, config, data_identity],

@@ -68,7 +68,7 @@ class Run:
         modules: every network whose tensors belong to the run's state, by name.
         schedule: learning rate by step.
         weight_decay: of AdamW.
-        share: the clips of each step and its passes, whose gradients are added up.
+        share: by the number of a step, its clips and its passes, whose gradients are added up.
         engine: how it runs.
         world: the processes that train together.
         identity: what the run depends on (settings, hash of the data): a checkpoint of another identity is not used.
@@ -89,7 +89,7 @@ class Run:
         modules: Mapping[str, nn.Module],
         schedule: WarmupStableDecay,
         weight_decay: float,
-        share: Share,
+        share: Callable[[int], Share],
         engine: EngineConfig,
         world: World,
         identity: Any,
@@ -97,8 +97,8 @@ class Run:
         checkpoint_every: int,
         partly_used: bool = False,
     ) -> None:
-        self.schedule, self.passes, self.engine, self.world = schedule, share.passes, engine, world
-        self._pace = Pace(share.total)
+        self.schedule, self.share, self.engine, self.world = schedule, share, engine, world
+        self._pace = Pace(share(0).total)
         self.log_every, self.checkpoint_every = log_every, checkpoint_every
         self._spread = Spread(objective, engine, world, partly_used)
         self.objective = self._spread.call
@@ -167,13 +167,13 @@ class Run:
             group["lr"] = rate
         logged = self.step % self.log_every == 0 or self.step == self.schedule.steps - 1
         self.optimizer.zero_grad(set_to_none=True)
-        loss = 0.0
-        for part in range(self.passes):
-            with self._spread.accumulating(part == self.passes - 1):
+        loss, passes = 0.0, self.share(self.step).passes
+        for part in range(passes):
+            with self._spread.accumulating(part == passes - 1):
                 with self._spread.precision():
                     result = training.take_step(self.step, part)
-                (result.loss / self.passes).backward()
-            loss += result.loss.item() / self.passes
+                (result.loss / passes).backward()
+            loss += result.loss.item() / passes
         [loss] = self.world.mean([loss])
         require_finite(loss, self.step)
         if self.engine.clip_norm is not None:

@@ -10,13 +10,14 @@ from torch import nn
 
 @dataclass(frozen=True)
 class WarmupStableDecay:
-    """Linear warmup, constant, linear cooldown (paper, sec. 2.2)."""
+    """Linear warmup from `start`, constant at `peak`, linear cooldown to `final` (paper, sec. 2.2)."""
 
     steps: int
     warmup: int
     cooldown: int
     peak: float
     final: float
+    start: float = 0.0
 
     def __post_init__(self) -> None:
         if self.warmup + self.cooldown > self.steps:
@@ -25,7 +26,7 @@ class WarmupStableDecay:
     def at(self, step: int) -> float:
         """The learning rate of step 0, 1, ..."""
         if step < self.warmup:
-            return self.peak * (step + 1) / self.warmup
+            return self.start + (self.peak - self.start) * (step + 1) / self.warmup
         left = self.steps - 1 - step
         if left >= self.cooldown:
             return self.peak
