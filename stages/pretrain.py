@@ -1,12 +1,14 @@
 """Pretrain the encoder on the training split: V-JEPA 2's masked prediction in latent space.
 
 Reads data/shards; writes models/encoder, metrics/pretrain.json, plots/pretrain.csv. A run that was killed goes on from
-runs/pretrain when it is started again with the same settings and data.
+runs/pretrain when it is started again with the same settings and data. With `pretrain.start` it starts from given
+weights; without steps these become models/encoder as they are.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -42,9 +44,9 @@ def run(encoder: EncoderConfig, pretrain: PretrainConfig, seed: int) -> None:
 
 def ending(log: pd.DataFrame, config: PretrainConfig, encoder: VisionTransformer) -> dict[str, float]:
     """The loss and what shows a collapse, averaged over the end of the run, and what went in."""
-    end = log[log["step"] >= (1 - END) * config.steps].mean()
+    end: Any = log[log["step"] >= (1 - END) * config.steps].mean() if config.steps else {}
     return {
-        **{name: end[name] for name in ("loss", "feature_deviation", "effective_rank")},
+        **{name: end[name] for name in ("loss", "feature_deviation", "effective_rank") if name in end},
         "steps": config.steps,
         "clips_seen": config.steps * config.batch_size,
         "parameters": sum(p.numel() for p in encoder.parameters()),

@@ -137,8 +137,8 @@ def make_training(folder, switches=V_JEPA_2, workers=0, steps=6):
         batch_size=4, mask_batch=4, cooldown_mask_batch=4, cooldown_micro_batch=0, steps=steps, warmup=1, cooldown=2,
         start_learning_rate=0.0, learning_rate=1e-2, final_learning_rate=1e-4, weight_decay=0.04,
         ema=[0.8, 0.9], predictor_width=16, predictor_depth=1, predictor_heads=2,
-        masks=[MaskConfig(2, 0.3, [0.75, 1.5])], context_weight=0.5,
-        context_head=switches["image_patches"], collapse=CollapseConfig(10_000, 0.0, 0.0, 1.0), readout_every=4,
+        masks=[MaskConfig(2, 0.3, [0.75, 1.5])], context_weight=0.5, context_head=switches["image_patches"],
+        collapse=CollapseConfig(10_000, 0.0, 0.0, 1.0), readout_every=4,
         log_every=1, checkpoint_every=3, keep="last", engine=ENGINE,
     )  # fmt: skip
     return Pretraining(LoadedEpisodes(episodes), EncoderConfig(**SHAPE, **switches), config, 0, folder, "data")

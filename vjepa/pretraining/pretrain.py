@@ -20,6 +20,7 @@ from vjepa.nn.predictor import Predictor
 from vjepa.pretraining.batches import PretrainBatches
 from vjepa.pretraining.loss import Masks, jepa_loss, target_features
 from vjepa.pretraining.phases import phase_at, phases_of
+from vjepa.pretraining.start import give_weights, identity_of
 from vjepa.pretraining.watch import require_learning, state_readout, varies, watch
 from vjepa.training.loop import Run, StepResult
 from vjepa.training.parallel import World, whole_state
@@ -64,7 +65,8 @@ class Pretraining:
         run: the loop's state; `run.log` holds the curves.
 
     Raises:
-        UserError: a step's clips can't be shared by the processes (`phases_of`).
+        UserError: a step's clips can't be shared by the processes (`phases_of`), or the weights to start from are not
+            of the settings' sizes.
     """
 
     def __init__(
@@ -80,8 +82,10 @@ class Pretraining:
         torch.manual_seed(seed)
         self.encoder_config, self.config, self.world = encoder, config, world or World()
         self.context_encoder: VisionTransformer = build_encoder(encoder)
-        self.target_encoder: VisionTransformer = copy.deepcopy(self.context_encoder).requires_grad_(False)
         self.predictor = new_predictor(encoder, config)
+        if config.start:
+            give_weights(config.start, self.context_encoder, self.predictor, encoder, config)
+        self.target_encoder: VisionTransformer = copy.deepcopy(self.context_encoder).requires_grad_(False)
         phases = phases_of(encoder, config, self.world)
         self.batches = PretrainBatches(source, self.context_encoder, config, seed, phases)
         self.objective = JepaObjective(self.context_encoder, self.target_encoder, self.predictor, config.context_weight)
@@ -106,7 +110,7 @@ class Pretraining:
             share=lambda step: phase_at(phases, step).share,
             engine=config.engine,
             world=self.world,
-            identity=[seed, encoder, identity, data_identity],
+            identity=[seed, encoder, identity, data_identity, identity_of(config.start)],
             log_every=config.log_every,
             checkpoint_every=config.checkpoint_every,
             partly_used=encoder.image_patches,

@@ -211,7 +211,7 @@ class Run:
 
     def finish(self, log_path: Path) -> None:
         """Write the log as csv and delete the checkpoints but the best: once the finished model is safely on disk."""
-        table = pd.DataFrame(self.log)
+        table = pd.DataFrame(self.log or {"step": [], "loss": []})  # of no steps
         write_with(log_path, lambda path: table.to_csv(path, index=False))
         progress = checkpoint.Progress(self.step, self.log)
         self.checkpoints.delete(progress)
