@@ -135,11 +135,11 @@ def make_training(folder, switches=V_JEPA_2, workers=0, steps=6):
         start=None, frames=4, image_size=16, cooldown_frames=4, stride=2, still_share=0.5, dimmest=1.0,
         crop_scale=[0.3, 1.0], crop_aspect=[0.75, 1.35], flip=True, shard_window=1, workers=workers, kept_mb=0,
         batch_size=4, mask_batch=4, cooldown_mask_batch=4, cooldown_micro_batch=0, steps=steps, warmup=1, cooldown=2,
-        start_learning_rate=0.0, learning_rate=1e-2, final_learning_rate=1e-4, weight_decay=0.04,
-        ema=[0.8, 0.9], predictor_width=16, predictor_depth=1, predictor_heads=2,
+        start_learning_rate=0.0, learning_rate=1e-2, final_learning_rate=1e-4, weight_decay=0.04, ema=[0.8, 0.9],
+        predictor_width=16, predictor_depth=1, predictor_heads=2, predictor_mlp_ratio=2.0,
         masks=[MaskConfig(2, 0.3, [0.75, 1.5])], context_weight=0.5, context_head=switches["image_patches"],
-        collapse=CollapseConfig(10_000, 0.0, 0.0, 1.0), readout_every=4,
-        log_every=1, checkpoint_every=3, keep="last", engine=ENGINE,
+        collapse=CollapseConfig(10_000, 0.0, 0.0, 1.0), readout_every=4, log_every=1, checkpoint_every=3,
+        keep="last", engine=ENGINE,
     )  # fmt: skip
     return Pretraining(LoadedEpisodes(episodes), EncoderConfig(**SHAPE, **switches), config, 0, folder, "data")
 

@@ -26,9 +26,10 @@ CONFIG = PretrainConfig(
     crop_scale=[0.3, 1.0], crop_aspect=[0.75, 1.35], flip=True, shard_window=0, workers=0, kept_mb=0, batch_size=4,
     mask_batch=4, cooldown_mask_batch=2, cooldown_micro_batch=2, steps=6, warmup=1, cooldown=3,
     start_learning_rate=1e-3, learning_rate=1e-2, final_learning_rate=1e-4, weight_decay=0.04, ema=[0.8, 0.9],
-    predictor_width=16, predictor_depth=1, predictor_heads=2, masks=[MaskConfig(1, 0.3, [0.75, 1.5])],
-    context_weight=0.5, context_head=False, collapse=CollapseConfig(10_000, 0.0, 0.0, 1.0), readout_every=4,
-    log_every=1, checkpoint_every=4, keep="last", engine=ENGINE,
+    predictor_width=16, predictor_depth=1, predictor_heads=2, predictor_mlp_ratio=2.0,
+    masks=[MaskConfig(1, 0.3, [0.75, 1.5])], context_weight=0.5, context_head=False,
+    collapse=CollapseConfig(10_000, 0.0, 0.0, 1.0), readout_every=4, log_every=1, checkpoint_every=4,
+    keep="last", engine=ENGINE,
 )  # fmt: skip
 
 

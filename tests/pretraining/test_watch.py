@@ -26,9 +26,9 @@ def training(folder: Path, ema: float, steps: int = 120, workers: int = 0) -> Pr
         crop_scale=[1.0, 1.0], crop_aspect=[1.0, 1.0], flip=False, shard_window=0, workers=workers, kept_mb=0,
         batch_size=8, mask_batch=8, cooldown_mask_batch=8, cooldown_micro_batch=0, steps=steps, warmup=5, cooldown=20,
         start_learning_rate=0.0, learning_rate=3e-3, final_learning_rate=1e-5, weight_decay=0.04, ema=[ema, ema],
-        predictor_width=16, predictor_depth=1, predictor_heads=2, masks=[MaskConfig(2, 0.3, [0.75, 1.5])],
-        context_weight=0.0, context_head=False, collapse=LIMITS, readout_every=20, log_every=5, checkpoint_every=20,
-        keep="last", engine=ENGINE,
+        predictor_width=16, predictor_depth=1, predictor_heads=2, predictor_mlp_ratio=4.0,
+        masks=[MaskConfig(2, 0.3, [0.75, 1.5])], context_weight=0.0, context_head=False, collapse=LIMITS,
+        readout_every=20, log_every=5, checkpoint_every=20, keep="last", engine=ENGINE,
     )  # fmt: skip
     encoder = EncoderConfig(16, 4, 2, 32, 2, 2, 4.0, True, [], False)
     return Pretraining(LoadedEpisodes(moving_squares(24)), encoder, config, 0, folder, "data")

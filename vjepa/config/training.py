@@ -99,6 +99,7 @@ class PretrainConfig:
     predictor_width: int
     predictor_depth: int
     predictor_heads: int
+    predictor_mlp_ratio: float
     masks: list[MaskConfig]
     context_weight: float  # of V-JEPA 2.1's dense context loss; 0 leaves it out, as V-JEPA 2 does
     context_head: bool  # whether the context's tokens have a read-out of their own there, as in V-JEPA 2.1

@@ -181,7 +181,7 @@ def new_predictor(encoder: EncoderConfig, config: PretrainConfig) -> Predictor:
         config.predictor_width,
         config.predictor_depth,
         config.predictor_heads,
-        encoder.mlp_ratio,
+        config.predictor_mlp_ratio,
         tiled_rope=encoder.tiled_rope,
         levels=levels,
         context_head=config.context_head,
