@@ -27,7 +27,8 @@ PRETRAIN = PretrainConfig(
     mask_batch=4, cooldown_mask_batch=4, cooldown_micro_batch=0, steps=STEPS, warmup=5, cooldown=20,
     start_learning_rate=0.0, learning_rate=3e-3, final_learning_rate=1e-5, weight_decay=0.04, ema=[0.99, 0.999],
     predictor_width=16, predictor_depth=1, predictor_heads=2, predictor_mlp_ratio=4.0,
-    masks=[MaskConfig(2, 0.3, [0.75, 1.5])], context_weight=0.5, context_head=False, collapse=CollapseConfig(10_000, 0.0, 0.0, 1.0), readout_every=25, log_every=5,
+    masks=[MaskConfig(2, 0.3, [0.75, 1.5])], context_weight=0.5, context_head=False,
+    collapse=CollapseConfig(10_000, 0.0, 0.0, 1.0), readout_every=25, log_every=5,
     checkpoint_every=20, keep="last", engine=ENGINE,
 )  # fmt: skip
 POSTTRAIN = replace(CONFIG, steps=STEPS, warmup=5, cooldown=20, log_every=5, checkpoint_every=20, batch_size=8)

@@ -58,6 +58,7 @@ class EngineConfig:
             compile=False,
             recompute=False,
             loggers=[],
+            best=None,
         )
 
     def identity(self) -> dict[str, Any]:
