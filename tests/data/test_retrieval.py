@@ -98,7 +98,7 @@ def test_the_plenty_scene_is_cut_to_the_limit_and_the_rare_one_and_the_held_out_
     listed = json.loads((tmp_path / "shards/quarantine.json").read_text())
     assert len(listed) == len(everything) - len(manifest) == done.counts["quarantined"]["balance"]
     assert {entry["kind"] for entry in listed} == {"balance"}
-    said = r"balance: its cluster, number 1 of 2 has \d+ training episodes, the 4 with the smallest hashes are used"
+    said = r"balance: its cluster, number 1 of 2, has \d+ training episodes, the 4 with the smallest hashes are used"
     assert all(re.fullmatch(said, entry["reason"]) for entry in listed)
 
 

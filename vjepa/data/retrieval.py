@@ -71,13 +71,13 @@ class Retrieval:
         centres, labels = k_means(self.encoded(found, ordered, "encode"), self.config.clusters)
         forget_others(self.features.folder, self.features.used)
         members = [[ordered[place] for place in np.flatnonzero(labels == number)] for number in range(len(centres))]
-        names = [f"its cluster, number {number} of {len(centres)}" for number in range(1, len(centres) + 1)]
+        names = [f"its cluster, number {number} of {len(centres)}," for number in range(1, len(centres) + 1)]
         limit = self.config.balance_limit
         if self.targets is None:
             return [Group(name, episodes, limit) for name, episodes in zip(names, members, strict=True)]
         matches = np.bincount(nearest(self.targets, centres), minlength=len(centres))
         return [
-            Group(f"{name}, nearest to {count} of {len(self.targets)} target clips,", episodes, share, count)
+            Group(f"{name} nearest to {count} of {len(self.targets)} target clips,", episodes, share, count)
             for name, episodes, share, count in zip(
                 names, members, shares(matches, limit).tolist(), matches.tolist(), strict=True
             )
