@@ -39,7 +39,7 @@ def train(kind: str, folder: Path, out: Path, told: Any) -> None:
         run = Posttraining(encoder.eval().requires_grad_(False), light_episodes(8), config, 0, folder, "data")
     run.take_step = telling(run.take_step, told)  # type: ignore[method-assign]
     run.train()
-    torch.save({"tensors": run.run.checkpoints.tensors(), "log": run.run.log}, out)
+    torch.save({"tensors": run.run.checkpoints.state.tensors(), "log": run.run.log}, out)
 
 
 def telling(take_step: Callable[[int, int], StepResult], told: Any) -> Callable[[int, int], StepResult]:

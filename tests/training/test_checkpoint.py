@@ -19,6 +19,7 @@ import torch
 from tests.refusals import each_refused
 from tests.training.toy import Toy, assert_equal
 from vjepa.errors import UserError
+from vjepa.training.checkpoint import Progress
 from vjepa.training.storage import RUN, SUMS, read_about
 
 
@@ -92,6 +93,17 @@ def test_where_all_checkpoints_are_damaged_nothing_is_started_anew_without_being
         cut(path / RUN)
     with pytest.raises(UserError, match=r"all checkpoints in .* are damaged; delete them to start anew"):
         Toy(tmp_path).train()
+
+
+def test_a_damaged_checkpoint_does_not_count_among_those_that_stay(tmp_path: Path) -> None:
+    _, second = killed(tmp_path)
+    cut(second / RUN)
+    toy = Toy(tmp_path)
+    found = toy.run.checkpoints.load(lambda said: None)
+    assert found is not None and found.step == 4
+    toy.run.checkpoints.save(Progress(5, found.log), due=True)
+    toy.run.checkpoints.wait()
+    assert sorted(path.name[:13] for path in tmp_path.iterdir()) == ["step-00000004", "step-00000005"]
 
 
 class Refusing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch import Tensor, multiprocessing
 from torch.distributed.checkpoint.filesystem import FileSystem
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
+from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 from torch.nn.parallel import DistributedDataParallel
 
 from tests.training.toy import Toy
@@ -124,3 +126,28 @@ def test_what_fails_in_one_process_ends_all_with_the_last_checkpoint_intact(tmp_
     (before / RUN).unlink()
     (tmp_path / "meeting-of-2").unlink(missing_ok=True)
     together(2, damaged, tmp_path)
+
+
+def killed_in_the_second(world: World, folder: Path) -> None:
+    """Its part is half written when the system kills it."""
+    toy = Toy(folder, world=world)
+    found = toy.run.checkpoints.load(lambda said: None)
+    assert found is not None
+
+    def die(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with patch.object(FileSystem, "create_stream", die) if not world.leads else nullcontext():
+        toy.run.checkpoints.save(Progress(5, found.log), due=True)
+        toy.run.checkpoints.wait()
+
+
+def test_a_process_that_is_killed_while_all_write_leaves_the_checkpoint_before(tmp_path: Path) -> None:
+    expected = trained_a_while(tmp_path)
+    with pytest.raises((ProcessExitedException, ProcessRaisedException)):
+        together(2, killed_in_the_second, tmp_path)
+    toy = Toy(tmp_path)
+    found = toy.run.checkpoints.load(lambda said: None)
+    assert found is not None and found.step == 4
+    require_equal(toy.state(), expected)
+    assert [path.name[:13] for path in tmp_path.iterdir() if path.is_dir()] == ["step-00000004"]

@@ -75,7 +75,7 @@ class Toy:
 
     def state(self) -> dict[str, Tensor]:
         """All of its tensors, whole, by name; every process has to ask."""
-        return {name: whole(tensor.detach()).clone() for name, tensor in self.run.checkpoints.tensors().items()}
+        return {name: whole(tensor.detach()).clone() for name, tensor in self.run.checkpoints.state.tensors().items()}
 
 
 def assert_equal(first: Toy, second: Toy) -> None:

@@ -10,7 +10,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -18,20 +18,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 import torch.distributed as dist
-from torch import Tensor, nn
 from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
 
 from vjepa.errors import UserError
 from vjepa.files import atomic_directory, clear_left, remove_directory
 from vjepa.training.parallel import World
-from vjepa.training.storage import DamagedError, read_about, read_names, read_tensors, write_tensors
+from vjepa.training.state import RunState
+from vjepa.training.storage import DamagedError, read_about, write_tensors
 
 KEPT = 2
 """Checkpoints that stay."""
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")
-"""AdamW's state of a parameter."""
 
 T = TypeVar("T")
 
@@ -68,30 +65,19 @@ class Checkpoints:
     copy of the state in the main memory, of which each process holds its own part and which is the memory it costs.
     All processes have to see the same folder.
 
+    A write that is refused, as by a full disk, ends the run at the next checkpoint, with those before it intact. A file
+    that was cut or changed costs the steps since the checkpoint before.
+
     Args:
         folder: where they live; not an output of any stage, since those are deleted before it starts.
         fingerprint: of what the run depends on, in hexadecimal: a checkpoint of another one is not used.
-        modules: every network whose tensors belong to the run's state, by name.
-        objective: holds the parameters that learn; gives them their names.
-        optimizer: over them, AdamW.
+        state: what they hold.
         world: the processes that train together.
         best: see `Progress.best`; None: no best one is kept.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        fingerprint: str,
-        modules: Mapping[str, nn.Module],
-        objective: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        world: World,
-        best: str | None,
-    ) -> None:
-        self.folder, self.fingerprint, self.best = folder, fingerprint, best
-        self.modules, self.optimizer, self.world = modules, optimizer, world
-        names = {parameter: name for name, parameter in objective.named_parameters()}
-        self._learned = {names[p]: p for group in optimizer.param_groups for p in group["params"]}
+    def __init__(self, folder: Path, fingerprint: str, state: RunState, world: World, best: str | None) -> None:
+        self.folder, self.fingerprint, self.state, self.world, self.best = folder, fingerprint, state, world, best
         # of its own, since the thread that writes talks while training does
         self._group = dist.new_group(backend="gloo") if world.size > 1 else None
         self._stager = DefaultStager(StagingOptions(False, False, False, False))
@@ -148,7 +134,7 @@ class Checkpoints:
         if not kinds:
             return
         self.wait()
-        staged = self._stager.stage(self.tensors())
+        staged = self._stager.stage(self.state.tensors())
         assert isinstance(staged, dict)  # a promise of one is given where it was asked for
         about = json.dumps(asdict(progress) | {"fingerprint": self.fingerprint})
         first, *others = [self.path(kind, progress.step) for kind in kinds]
@@ -168,7 +154,7 @@ class Checkpoints:
         if found is None:
             return None
         path, progress = found
-        self._read(path)
+        self.state.read(path, self._group)
         if self.world.leads:
             say(f"resumed at step {progress.step} from {path}")
         return progress
@@ -190,7 +176,7 @@ class Checkpoints:
                 raise UserError(f"the best state, {path}, can't be used: {error}") from error
 
         self._led(check)
-        self._read(path)
+        self.state.read(path, self._group)
         return path
 
     def best_path(self, progress: Progress) -> Path | None:
@@ -206,38 +192,10 @@ class Checkpoints:
         for path in old:
             remove_directory(path)
 
-    def tensors(self) -> dict[str, Tensor]:
-        """All that a checkpoint holds, each with its name."""
-        return self._weights() | {
-            f"optimizer.{name}.{moment}": tensor
-            for name, parameter in self._learned.items()
-            for moment, tensor in self.optimizer.state.get(parameter, {}).items()
-        }
-
     def _require_known(self, best: str, row: dict[str, float]) -> None:
         if best.removeprefix("-") not in row:
             known = ", ".join(name for name in row if name != "step")
             raise UserError(f"engine.best {best} is no number of the log, which has {known}")
-
-    def _weights(self) -> dict[str, Tensor]:
-        return {
-            f"{name}.{key}": tensor
-            for name, module in self.modules.items()
-            for key, tensor in module.state_dict().items()
-        }
-
-    def _read(self, path: Path) -> None:
-        """Fill the networks and the optimizer, whose state of a parameter is there from its first gradient on."""
-        saved = read_names(path)
-        state: dict[int, dict[str, Tensor]] = {}
-        tensors = self._weights()
-        for number, (name, parameter) in enumerate(self._learned.items()):
-            for moment in MOMENTS:
-                if (full := f"optimizer.{name}.{moment}") in saved:
-                    tensors[full] = torch.zeros(()) if moment == "step" else torch.zeros_like(parameter)
-                    state.setdefault(number, {})[moment] = tensors[full]
-        read_tensors(path, tensors, self._group)
-        self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
 
     def _newest(self, say: Callable[[str], None]) -> tuple[Path, Progress] | None:
         """The newest whole one; what a process left that was killed while it wrote or removed one is removed."""
@@ -268,7 +226,8 @@ class Checkpoints:
         if any(path.name.startswith("best-") for path in names):
             others = [old for old in self.folder.glob("best-*") if old not in names]
         if any(path.name.startswith("step-") for path in names):
-            kept = self.files()[:KEPT]
+            newest = written.name.removeprefix("best-").removeprefix("step-")
+            kept = [path for path in self.files() if path.name <= f"step-{newest}"][:KEPT]  # one further on is damaged
             others += [old for old in self.folder.glob("step-*") if old not in kept]
         for old in others:
             remove_directory(old)

@@ -33,6 +33,7 @@ from vjepa.training.display import Display, numbers
 from vjepa.training.pace import Pace
 from vjepa.training.parallel import Share, Spread, World, whole
 from vjepa.training.schedule import WarmupStableDecay, parameter_groups
+from vjepa.training.state import RunState
 
 GRACE_S = 1.0
 """Within which a signal that ended a worker process reaches this one."""
@@ -105,7 +106,8 @@ class Run:
         self.optimizer = torch.optim.AdamW(parameter_groups([objective], weight_decay))
         text = json.dumps([engine.identity(), identity], sort_keys=True, default=vars)
         fingerprint = hashlib.sha256(text.encode()).hexdigest()
-        self.checkpoints = Checkpoints(folder, fingerprint, modules, objective, self.optimizer, world, engine.best)
+        state = RunState(modules, objective, self.optimizer)
+        self.checkpoints = Checkpoints(folder, fingerprint, state, world, engine.best)
         self.step = 0
         self.log: list[dict[str, float]] = []
 
