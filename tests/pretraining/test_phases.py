@@ -70,7 +70,7 @@ def test_a_run_killed_on_either_side_of_the_border_ends_like_a_straight_one(tmp_
 
 def test_passes_of_the_cooldown_alone_do_not_change_what_is_learned(tmp_path: Path) -> None:
     few, many = (training(tmp_path / str(n), cooldown_micro_batch=n) for n in (2, 1))
-    assert [many.run.passes(step) for step in (2, 3)] == [1, 4]
+    assert [many.run.share(step).passes for step in (2, 3)] == [1, 4]
     few.train()
     many.train()
     for mine, theirs in zip(few.target_encoder.parameters(), many.target_encoder.parameters(), strict=True):
