@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from tests.probing.moving_square import moving_square, moving_squares
+from tests.training.killed import train_until_killed
 from vjepa.errors import DataError, UserError
-from vjepa.language.align import Arm, QuestionSet, answers_of, choose_questions, new_projector, train_arm
+from vjepa.language.align import Arm, QuestionSet, answers_of, choose_questions, new_projector
 from vjepa.language.folder import load_projector, save_projector
 from vjepa.language.scores import answer_accuracy, answer_list
+from vjepa.language.training import ArmTraining
 
 
 @pytest.fixture
@@ -30,13 +32,24 @@ def projector(model, encoder, train, config):
     return new_projector(model, encoder, train, config, seed=0)
 
 
+@pytest.fixture
+def train_arm(tmp_path):
+    """Train an arm, each from its beginning."""
+
+    def train(model, arm, questions, config):
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        ArmTraining(model, arm, questions, config, 0, folder, "data").train("arm")
+
+    return train
+
+
 def clone(model):
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 
-def test_only_the_projector_learns(model, encoder, projector, train, config):
+def test_only_the_projector_learns(model, encoder, projector, train, config, train_arm):
     before = [clone(part) for part in (model.model, encoder, projector)]
-    train_arm(model, Arm(encoder, projector), train, dataclasses.replace(config, steps=6), 0, "video")
+    train_arm(model, Arm(encoder, projector), train, dataclasses.replace(config, steps=6))
     after = [part.state_dict() for part in (model.model, encoder, projector)]
     for frozen in (0, 1):
         assert all(torch.equal(after[frozen][name], before[frozen][name]) for name in before[frozen])
@@ -44,9 +57,9 @@ def test_only_the_projector_learns(model, encoder, projector, train, config):
         assert not torch.equal(after[2][name], tensor), f"{name} never changed"
 
 
-def test_the_blind_arm_cannot_see_the_clip(model, projector, train, test, config):
+def test_the_blind_arm_cannot_see_the_clip(model, projector, train, test, config, train_arm):
     blind = Arm(None, projector)
-    train_arm(model, blind, train, dataclasses.replace(config, steps=6), 0, "blind")
+    train_arm(model, blind, train, dataclasses.replace(config, steps=6))
     frames = test.frames(np.arange(6))
     noise = torch.randint(0, 255, frames.shape, dtype=torch.uint8)
     torch.testing.assert_close(projector(blind.tokens(frames)), projector(blind.tokens(noise)), rtol=0, atol=0)
@@ -54,9 +67,9 @@ def test_the_blind_arm_cannot_see_the_clip(model, projector, train, test, config
         assert len(set(answers_of(model, blind, test, asked))) == 1
 
 
-def test_the_blind_arm_learns_too(model, projector, train, config):
+def test_the_blind_arm_learns_too(model, projector, train, config, train_arm):
     before = clone(projector)
-    train_arm(model, Arm(None, projector), train, dataclasses.replace(config, steps=6), 0, "blind")
+    train_arm(model, Arm(None, projector), train, dataclasses.replace(config, steps=6))
     assert not torch.equal(projector.fc2.weight, before["fc2.weight"])
 
 
@@ -66,26 +79,34 @@ def test_the_arm_with_video_sees_the_clip(model, encoder, projector, train):
     assert not torch.allclose(first, second)
 
 
-def test_video_answers_which_task_better_than_blind(model, encoder, projector, train, test, config):
+def test_video_answers_which_task_better_than_blind(model, encoder, projector, train, test, config, train_arm):
     train.kinds = [kind for kind in train.kinds if kind.name == "task"]
     asked = choose_questions(test, train, 16, seed=0)
     enough = dataclasses.replace(config, steps=60, batch_size=16, learning_rate=1e-2)
     given = {}
     for suffix, seeing in (("", encoder), ("_blind", None)):
         arm = Arm(seeing, copy.deepcopy(projector))
-        train_arm(model, arm, train, enough, 0, suffix)
+        train_arm(model, arm, train, enough)
         given[suffix] = [answers_of(model, arm, test, questions) for questions in asked]
     accuracy = answer_accuracy(asked, given, test.clips.episodes)
     assert accuracy["answer_accuracy"]["low"] > accuracy["answer_accuracy_blind"]["high"]
 
 
-def test_the_same_seed_gives_the_same_projector(model, encoder, train, config):
-    twice = []
-    for _ in range(2):
+def test_the_same_seed_gives_the_same_projector_whether_it_was_killed_or_not(
+    model, encoder, train, config, tmp_path, capsys
+):
+    def training(folder):
         arm = Arm(encoder, new_projector(model, encoder, train, config, seed=3))
-        train_arm(model, arm, train, dataclasses.replace(config, steps=5), 3, "video")
-        twice.append(arm.projector.state_dict())
-    assert all(torch.equal(twice[0][name], twice[1][name]) for name in twice[0])
+        return ArmTraining(model, arm, train, config, 3, tmp_path / folder, "data")
+
+    straight, killed, resumed = training("straight"), training("killed"), training("killed")
+    straight.train("arm")
+    train_until_killed(killed.run, killed, 23)
+    capsys.readouterr()
+    resumed.train("arm")
+    assert "resumed at step 20" in capsys.readouterr().out
+    expected = straight.arm.projector.state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in resumed.arm.projector.state_dict().items())
 
 
 def test_exact_matches_are_counted_overall_and_by_kind(train, test):

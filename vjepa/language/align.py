@@ -1,4 +1,4 @@
-"""Train projectors into the frozen language model and score its answers on held-out episodes.
+"""Projectors into the frozen language model, what they are asked, and its answers on held-out episodes.
 
 Three arms see the same questions in the same order for the same number of steps, from the same initial projector: the
 trained encoder, an encoder with random weights, and none at all ("blind": every clip is the mean clip). What an arm
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from rich.progress import track
 from torch import Tensor
 
 from vjepa.config import AlignConfig
@@ -21,17 +20,12 @@ from vjepa.data.episode import Episode
 from vjepa.data.motion import tabulate
 from vjepa.errors import DataError
 from vjepa.language.language_model import FrozenLanguageModel
-from vjepa.language.questions import Kind, balanced_rows, held_out_rows, kinds_of_questions
+from vjepa.language.questions import Kind, held_out_rows, kinds_of_questions
 from vjepa.nn.encoder import VisionTransformer, normalise_pixels
 from vjepa.nn.projector import Projector
-from vjepa.training.loop import require_finite
-from vjepa.training.schedule import WarmupStableDecay, parameter_groups
 
 REDUCED, HIDDEN = 16, 256  # numbers kept of each token, and width of the projector's MLP
-STATISTICS_CLIPS = 256  # training clips from which the tokens' mean and deviation are taken
 ANSWER_BATCH = 64
-WEIGHT_DECAY = 0.01
-MAX_GRADIENT = 1.0
 
 
 class QuestionSet:
@@ -91,31 +85,6 @@ def new_projector(
     answers = sorted({answer for kind in questions.open_kinds() for answer in kind.answer_set})
     projector.start_from_words(model.word_embeddings(answers))
     return projector
-
-
-def train_arm(
-    model: FrozenLanguageModel, arm: Arm, questions: QuestionSet, config: AlignConfig, seed: int, title: str
-) -> None:
-    """Train the arm's projector, one kind of question a step in turn, answers balanced within each."""
-    if arm.encoder is not None:
-        rows = np.random.default_rng(seed).integers(len(questions.clips), size=STATISTICS_CLIPS)
-        arm.projector.fit_statistics(arm.tokens(questions.frames(rows)))
-    optimizer = torch.optim.AdamW(parameter_groups([arm.projector], WEIGHT_DECAY), betas=(0.9, 0.98))
-    cooldown = (config.steps - config.warmup) // 2
-    schedule = WarmupStableDecay(config.steps, config.warmup, cooldown, config.learning_rate, 0.0)
-    kinds = questions.open_kinds()
-    for step in track(range(config.steps), description=title):
-        kind = kinds[step % len(kinds)]
-        rows = balanced_rows(kind, config.batch_size, np.random.default_rng((seed, step)))
-        visual = arm.projector(arm.tokens(questions.frames(rows)))
-        loss = model.loss(kind.prompt, visual, kind.answers[rows].tolist())
-        require_finite(loss.item(), step)
-        for group in optimizer.param_groups:
-            group["lr"] = schedule.at(step)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(arm.projector.parameters(), MAX_GRADIENT)
-        optimizer.step()
 
 
 @dataclass

@@ -76,6 +76,7 @@ class Run:
         log_every: steps between two rows of the log.
         checkpoint_every: steps between two checkpoints.
         partly_used: whether some weights get no gradient in some steps.
+        betas: of AdamW.
 
     Attributes:
         objective: what a pass calls: the objective, spread over the processes.
@@ -97,13 +98,14 @@ class Run:
         log_every: int,
         checkpoint_every: int,
         partly_used: bool = False,
+        betas: tuple[float, float] = (0.9, 0.999),
     ) -> None:
         self.schedule, self.share, self.engine, self.world = schedule, share, engine, world
         self._pace = Pace(share(0).total)
         self.log_every, self.checkpoint_every = log_every, checkpoint_every
         self._spread = Spread(objective, engine, world, partly_used)
         self.objective = self._spread.call
-        self.optimizer = torch.optim.AdamW(parameter_groups([objective], weight_decay))
+        self.optimizer = torch.optim.AdamW(parameter_groups([objective], weight_decay), betas=betas)
         text = json.dumps([engine.identity(), identity], sort_keys=True, default=vars)
         fingerprint = hashlib.sha256(text.encode()).hexdigest()
         state = RunState(modules, objective, self.optimizer)
@@ -179,7 +181,7 @@ class Run:
         [loss] = self.world.mean([loss])
         require_finite(loss, self.step)
         if self.engine.clip_norm is not None:
-            clip_grad_norm_(self._learned(), self.engine.clip_norm)
+            clip_grad_norm_(self.objective.parameters(), self.engine.clip_norm)
         norms = self._step_with_norms() if logged else {}
         if not logged:
             self.optimizer.step()
