@@ -157,6 +157,8 @@ class MadeUpRun:
         noise = rng.normal(0, 0.01, len(step))
         pretrain = {"loss": 0.4 + 0.5 * np.exp(-step / 200) + noise, "learning_rate": 1e-3, "ema": 0.99}
         pretrain |= {"feature_deviation": 0.6 + noise, "effective_rank": 30 * (1 - np.exp(-step / 300)) + 4}
+        pretrain |= {"clip_similarity": 0.8 + noise, "gradient_norm": 2 + noise}
+        pretrain |= {"state_readout": np.where(step % 200 == 20, 0.5 - 100 / step, np.nan)}  # not at every row
         pd.DataFrame({"step": step, **pretrain}).to_csv(plots / "pretrain.csv", index=False)
         posttrain = {"loss": 0.3 + np.exp(-step / 200), "teacher_forcing": 0.12 + 0.4 * np.exp(-step / 200) + noise}
         posttrain |= {"rollout": 0.18 + 0.6 * np.exp(-step / 200) + noise, "learning_rate": np.full(len(step), 1e-3)}

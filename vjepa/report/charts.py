@@ -50,23 +50,31 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def line_chart(name: str, alt: str, steps: Sequence[float], lines: Mapping[str, Sequence[float]]) -> str:
+def line_chart(
+    name: str, alt: str, steps: Sequence[float], lines: Mapping[str, Sequence[float]], limit: float | None = None
+) -> str:
     """Curves over training steps as inline SVG.
 
     Args:
         name: starts the ids inside the SVG; unique on the page.
         alt: what it shows, for readers who don't see it.
         steps: shared by all lines.
-        lines: words for the legend -> values; one line has no legend.
+        lines: words for the legend -> values; one line has no legend. NaN: not measured at that step.
+        limit: a value that the lines must not pass, drawn as a dashed line.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(3.5, 2.3), layout="constrained")
         axes = figure.subplots()
         colours = ("accent", "second", "third")
         for colour, (words, values) in zip(colours, lines.items(), strict=False):
-            axes.plot(steps, values, color=COLOURS[colour], label=words)
-        highest = max(float(np.nanmax(values)) for values in lines.values())
-        axes.set_ylim(0, highest * 1.06 if highest > 0 else 1)
+            known = np.isfinite(values)
+            axes.plot(np.array(steps)[known], np.array(values)[known], color=COLOURS[colour], label=words, gid=colour)
+        if limit is not None:
+            axes.axhline(limit, color=COLOURS["second"], linewidth=1, linestyle="--", gid="limit")
+        shown = np.array([0.0, *([] if limit is None else [limit]), *(v for values in lines.values() for v in values)])
+        lowest, highest = np.nanmin(shown), np.nanmax(shown)
+        margin = 0.06 * (highest - lowest) or 1.0
+        axes.set_ylim(lowest - margin if lowest < 0 else 0, highest + margin)
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10], integer=True))
         axes.set_xlabel("step")

@@ -77,7 +77,7 @@ def page_values(
         "phrases": PHRASES,
         "limits": limits(comparisons, settings.seed),
         "panels": {stage: sections.panels(comparisons, stage) for stage in order},
-        "curves": sections.curves(inputs),
+        "curves": sections.curves(inputs, settings.pretrain.collapse),
         "mask_rows": [] if clip is None else examples.mask_rows(clip, masks, encoder.tubelet, encoder.patch),
         "cards": examples.planned_cards(inputs.planned, frame_ms),
         "energy": examples.energy_section(inputs.energy),

@@ -5,11 +5,13 @@ A section without material returns nothing, and the template says so in its plac
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from markupsafe import Markup
 
+from vjepa.config import CollapseConfig
 from vjepa.report import charts
 from vjepa.report.inputs import STAGES, Inputs
 from vjepa.report.quantities import Quantity, interval, label, number, plain, spaced, unit, with_unit
@@ -88,8 +90,13 @@ def whisker_table(comparison: Comparison) -> Values:
     }
 
 
-def curves(inputs: Inputs) -> dict[str, list[Values]]:
-    """Training curves by stage: caption and SVG."""
+def curves(inputs: Inputs, collapse: CollapseConfig) -> dict[str, list[Values]]:
+    """Training curves by stage: caption and SVG, with the limits at which a run has collapsed."""
+    limits = {
+        "feature_deviation": collapse.min_feature_deviation,
+        "effective_rank": collapse.min_effective_rank,
+        "clip_similarity": collapse.max_clip_similarity,
+    }
     wanted = {
         "pretrain": (
             ("Loss", ["loss"]),
@@ -97,6 +104,7 @@ def curves(inputs: Inputs) -> dict[str, list[Values]]:
             ("Effective rank", ["effective_rank"]),
             ("Similarity of different clips", ["clip_similarity"]),
             ("Linear read-out of the state (R²)", ["state_readout"]),
+            ("Length of the gradient", ["gradient_norm"]),
         ),
         "posttrain": (("Loss", ["loss"]), ("Its two parts", ["teacher_forcing", "rollout"])),
     }
@@ -107,9 +115,12 @@ def curves(inputs: Inputs) -> dict[str, list[Values]]:
         for title, names in figures:
             lines = {spaced(name).lower(): curve[name].to_list() for name in names if name in curve}
             if lines and len(curve) > 1:
-                ends = ", ".join(f"{words} from {number(v[0])} to {number(v[-1])}" for words, v in lines.items())
+                known = {words: [v for v in values if math.isfinite(v)] for words, values in lines.items()}
+                ends = ", ".join(f"{words} from {number(v[0])} to {number(v[-1])}" for words, v in known.items())
+                limit = limits.get(names[0])
+                ends += "" if limit is None else f"; limit {number(limit)}"
                 alt = f"{title} of {stage} over {int(curve['step'].iloc[-1])} steps: {ends}"
-                svg = charts.line_chart(f"{stage}-{names[0]}", alt, curve["step"].to_list(), lines)
+                svg = charts.line_chart(f"{stage}-{names[0]}", alt, curve["step"].to_list(), lines, limit)
                 drawn[stage].append({"title": title, "ends": ends, "svg": Markup(svg)})
     return drawn
 
