@@ -195,8 +195,10 @@ def test_a_killed_pretraining_goes_on_from_its_checkpoint(smoke: Any, tmp_path: 
     assert resumed.returncode == 0, resumed.stdout
     (step,) = re.findall(r"pretrain: resumed at step (\d+) from runs/pretrain", resumed.stdout)
     assert 10 <= int(step) < steps
-    assert pd.read_csv(chain.folder / "plots" / "pretrain.csv")["step"].iloc[[0, -1]].tolist() == [0, steps - 1]
-    assert list(checkpoints.iterdir()) == []
+    logged = pd.read_csv(chain.folder / "plots" / "pretrain.csv")["step"].tolist()
+    assert (logged[0], logged[-1]) == (0, steps - 1)
+    assert pd.read_csv(checkpoints / "live" / "plots" / "metrics" / "loss.tsv", sep="\t")["step"].tolist() == logged
+    assert list(checkpoints.glob("step-*.pt")) == []
     AutoModel.from_pretrained(chain.folder / "models" / "encoder")
     assert [path for path in chain.folder.rglob("*.tmp") if ".dvc" not in path.parts] == []
 
