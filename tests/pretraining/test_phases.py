@@ -88,7 +88,7 @@ def test_episodes_that_are_too_short_for_the_cooldown_are_found_before_the_first
         training(tmp_path, cooldown_frames=40)
 
 
-def test_a_pass_of_the_cooldown_that_does_not_fit_its_masks_names_both_settings() -> None:
-    config = replace(CONFIG, cooldown_mask_batch=2, cooldown_micro_batch=4)
-    with pytest.raises(UserError, match=r"4 clips of a pass \(cooldown_micro_batch.*cooldown_mask_batch 2"):
+def test_a_pass_of_the_cooldown_that_does_not_fit_its_masks_is_refused() -> None:
+    config = replace(CONFIG, cooldown_mask_batch=4, cooldown_micro_batch=3)
+    with pytest.raises(UserError, match=r"passes of 3 clips .* the 4 whose masks have one size"):
         phases_of(ENCODER, config, World())

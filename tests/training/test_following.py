@@ -53,8 +53,8 @@ def live_rows(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
 def logged(toy: Toy) -> dict[str, list[tuple[int, float]]]:
     """The same of a run's log."""
-    log = pd.DataFrame(toy.run.log)
-    return {name: list(zip(log["step"], log[name], strict=True)) for name in log if name != "step"}
+    names = {name for row in toy.run.log for name in row} - {"step"}
+    return {name: [(row["step"], row[name]) for row in toy.run.log if name in row] for name in names}
 
 
 def events_in(folder: Path) -> EventAccumulator:

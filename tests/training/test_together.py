@@ -118,8 +118,8 @@ def test_compiled_blocks_come_to_the_same_loss(straight: dict[Callable[..., Any]
     [
         (8, 3, 0, None, "batch_size 8 can't be shared alike by 3 processes"),
         (2, 4, 0, None, "batch_size 2 can't be shared alike by 4 processes"),
-        (8, 2, 3, None, "engine.micro_batch must divide the 4 clips of each process: 3 does not"),
-        (12, 1, 3, 4, r"the 12 clips of each process and the 4 whose masks have one size \(mask_batch\): 3 does not"),
+        (8, 2, 3, None, r"passes of 3 clips \(micro_batch\) don't part the 4 of each process alike"),
+        (12, 1, 3, 4, "don't part the 12 of each process and the 4 whose masks have one size alike"),
     ],
 )
 def test_clips_that_cannot_be_shared_are_refused(

@@ -73,7 +73,7 @@ class ArmTraining:
             modules={"projector": arm.projector},
             schedule=WarmupStableDecay(config.steps, config.warmup, cooldown, config.learning_rate, 0.0),
             weight_decay=WEIGHT_DECAY,
-            share=Share(config.batch_size, 0, config.batch_size, config.batch_size),
+            share=lambda step: Share(config.batch_size, 0, config.batch_size, config.batch_size),
             engine=EngineConfig.alone(clip_norm=MAX_GRADIENT),
             world=World(device=arm.projector.token_mean.device),
             identity=[seed, config, data_identity],

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from vjepa.config import EncoderConfig, PretrainConfig
-from vjepa.errors import UserError
 from vjepa.training.parallel import Share, World
 
 
@@ -45,24 +44,14 @@ def phases_of(encoder: EncoderConfig, config: PretrainConfig, world: World) -> l
     engine, before = config.engine, config.steps - config.cooldown
     phases = []
     if before or not config.cooldown:
-        share = Share.of(config.batch_size, world, engine)
-        phases.append(
-            Phase("warmup and constant", 0, before, config.frames, config.image_size, config.mask_batch, share)
-        )
+        share = Share.of(config.batch_size, world, engine, config.mask_batch)
+        sizes = config.frames, config.image_size, config.mask_batch
+        phases.append(Phase("warmup and constant", 0, before, *sizes, share))
     if config.cooldown:
         fewer = replace(engine, micro_batch=config.cooldown_micro_batch or engine.micro_batch)
-        share = Share.of(config.batch_size, world, fewer)
+        share = Share.of(config.batch_size, world, fewer, config.cooldown_mask_batch)
         sizes = config.cooldown_frames, encoder.image_size, config.cooldown_mask_batch
         phases.append(Phase("cooldown", before, config.cooldown, *sizes, share))
-    for phase in phases:
-        if phase.mask_batch % phase.share.micro_batch or phase.share.first % phase.share.micro_batch:
-            names = "engine.micro_batch", "mask_batch"
-            if phase.name == "cooldown":
-                names = "cooldown_micro_batch, or engine.micro_batch", "cooldown_mask_batch"
-            raise UserError(
-                f"the {phase.share.micro_batch} clips of a pass ({names[0]}) must divide {names[1]} "
-                f"{phase.mask_batch}, whose masks have one size"
-            )
     return phases
 
 

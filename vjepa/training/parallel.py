@@ -90,9 +90,9 @@ class Share:
         limit = together or clips
         micro_batch = min(config.micro_batch or clips, clips, limit)
         if clips % micro_batch or limit % micro_batch:
-            bound = f" and the {limit} whose masks have one size (mask_batch)" if together else ""
+            bound = f" and the {limit} whose masks have one size" if together else ""
             raise UserError(
-                f"engine.micro_batch must divide the {clips} clips of each process{bound}: {micro_batch} does not"
+                f"passes of {micro_batch} clips (micro_batch) don't part the {clips} of each process{bound} alike"
             )
         return cls(total, world.rank * clips, clips, micro_batch)
 
