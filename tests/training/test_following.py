@@ -165,7 +165,7 @@ def test_without_a_terminal_a_run_says_its_numbers_in_a_few_lines(tmp_path, caps
     assert len(lines) == display.LINES + 1
     assert re.fullmatch(
         r"toy: step 4 of 20.*: loss [\d.]+, learning rate 0.1, gradient norm [\d.]+, update norm [\d.]+, "
-        r"twice 8, clips per second [\d.e+]+, waiting share 0",
+        r"twice 8, hill -2, clips per second [\d.e+]+, waiting share 0",
         lines[1],
     )
     assert re.fullmatch(r"toy: ended: steps 20, clips per second [\d.e+]+, waiting share 0", lines[-1])

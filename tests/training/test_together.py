@@ -77,8 +77,16 @@ def test_passes_and_recomputed_blocks_change_nothing(
 
 
 def test_uneven_shards_and_epochs_end_for_all(tmp_path: Path) -> None:
-    """24 episodes in one shard, six clips a step: epochs end within steps and within shares."""
-    settings = {"shard_window": 1, "batch_size": 10, "mask_batch": 5, "steps": 12, "warmup": 1, "cooldown": 2}
+    """24 episodes in one shard, ten clips a step: epochs end within steps and within shares."""
+    settings = {
+        "shard_window": 1,
+        "batch_size": 10,
+        "mask_batch": 5,
+        "cooldown_mask_batch": 5,
+        "steps": 12,
+        "warmup": 1,
+        "cooldown": 2,
+    }
     one = train(pretraining, tmp_path / "one", {}, **settings)
     first, _ = together(tmp_path / "two", pretraining, {}, **settings)
     assert [row["loss"] for row in first["log"]] == pytest.approx([row["loss"] for row in one["log"]], abs=2e-6)

@@ -18,7 +18,7 @@ from vjepa.data.clips import LoadedEpisodes
 from vjepa.nn.encoder import VisionTransformer
 from vjepa.posttraining.posttrain import Posttraining
 from vjepa.pretraining.pretrain import Pretraining
-from vjepa.training.parallel import World, joined, whole_state
+from vjepa.training.parallel import World, joined, whole
 
 STEPS = 50
 PRETRAIN = PretrainConfig(
@@ -57,9 +57,7 @@ def train(make: Callable[..., Any], folder: Path, engine: dict[str, Any], **sett
         training = make(folder, world, engine, **settings)
         training.train()
         state = {
-            f"{name}.{key}": tensor
-            for name, module in training.run.checkpoints.modules.items()
-            for key, tensor in whole_state(module).items()
+            name: whole(tensor.detach()).clone() for name, tensor in training.run.checkpoints.state.tensors().items()
         }
         return {"log": training.run.log, "state": state}
 
