@@ -13,6 +13,7 @@ COMMANDS = {
     "models": "list the sizes of V-JEPA 2, 2.1 and 2-AC with parameters, tokens and memory",
     "checkpoint": "say what a file of weights holds, or convert it between the official and transformers' form",
     "encode": "write the features of videos",
+    "train": "say what training takes: parameters, steps, work and memory (with --dry-run; DVC trains)",
     "data": "say what a data set of robot episodes is and what is wrong with it",
 }
 
