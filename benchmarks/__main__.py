@@ -1,6 +1,6 @@
 """Run benchmarks of this folder and write their results, each with what the machine was, to benchmarks/results.json.
 
-python -m benchmarks                     # all of them: an hour on two cores
+python -m benchmarks                     # all of them: an hour and a half on two cores
 python -m benchmarks masked_step parity  # these; the others keep what is written of them
 """
 

@@ -59,7 +59,7 @@ def curated(raw: Path, shards: Path, fps: float, size: int, journal: Path) -> No
         max_frozen=math.inf,
         max_scene_change=100.0,
         duplicate_distance=2,
-        episodes_per_shard=4,
+        episodes_per_shard=128,
         store=None,
         balance="none",
         balance_limit=1,

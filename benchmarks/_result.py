@@ -45,19 +45,19 @@ class Comparison:
         low, high = self.spread
         return f"{self.ratio:.{DIGITS}g} times [{low:.{DIGITS}g}, {high:.{DIGITS}g}]"
 
-    def record(self, name: str, peer_is: str, summary: str, **more: object) -> dict[str, object]:
-        """What results.json holds of a benchmark; `more` is what it alone has."""
+    def figures(self) -> dict[str, object]:
+        """Both medians, the ratio and its spread, with their unit."""
         return {
-            "name": name,
             "ours": rounded(statistics.median(self.ours)),
             "peer": rounded(statistics.median(self.peer)),
             "unit": self.unit,
             "ratio": rounded(self.ratio),
             "spread": [rounded(end) for end in self.spread],
-            "peer_is": peer_is,
-            **more,
-            "summary": summary,
         }
+
+    def record(self, name: str, peer_is: str, summary: str, **more: object) -> dict[str, object]:
+        """What results.json holds of a benchmark; `more` is what it alone has."""
+        return {"name": name, **self.figures(), "peer_is": peer_is, **more, "summary": summary}
 
 
 def rounded(value: float) -> float:
