@@ -1,9 +1,7 @@
-"""The estimate is what a real step takes: tensor by tensor, and in the process's memory."""
+"""The estimate is what a real step takes, tensor by tensor; `benchmarks/memory.py` has the process's memory."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -18,11 +16,8 @@ from tests.posttraining.test_posttrain import CONFIG as POSTTRAIN
 from tests.pretraining.test_phases import CONFIG, ENCODER
 from tests.training.engines import ENGINE
 from vjepa.config import EncoderConfig, MaskConfig, PretrainConfig
-from vjepa.data.clips import LoadedEpisodes
-from vjepa.data.episode import Episode
 from vjepa.estimate import estimate_posttraining, estimate_pretraining
 from vjepa.pretraining.masks import sample_masks
-from vjepa.pretraining.pretrain import Pretraining
 from vjepa.training.parallel import World
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,36 +44,6 @@ def test_a_pass_without_numbers_counts_what_a_real_one_does(
     real = [phase.measured for phase in estimate_pretraining(ENCODER, config, ALONE)]
     assert [one.flops for one in without] == [one.flops for one in real]
     assert [one.activations for one in without] == pytest.approx([one.activations for one in real], rel=0.02)
-
-
-def test_the_memory_of_a_real_step_is_near_the_estimate() -> None:
-    """Resident memory also holds what the allocator keeps and kernels need for themselves."""
-    [estimate] = estimate_pretraining(MIDDLE, middle(), ALONE)
-    command = [sys.executable, "-c", "from tests.test_estimate import print_step_memory; print_step_memory()"]
-    measured = int(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()[-1])
-    assert 0.7 < measured / estimate.memory < 1.8, (measured, estimate.memory)
-
-
-def print_step_memory() -> None:
-    """By how many bytes the largest resident memory of this process grows while it trains for two steps.
-
-    A small training goes before: what libraries take when they are first used is none of the step's.
-    """
-    import resource
-    import tempfile
-
-    rng = np.random.default_rng(0)
-    frames = rng.integers(0, 256, (4, 9, 64, 64, 3), np.uint8)
-    still = np.zeros((9, 7), np.float32)
-    source = LoadedEpisodes([Episode(str(i), "t", f, np.arange(9) / 8, still, still[1:]) for i, f in enumerate(frames)])
-    grown = []
-    for encoder, config in ((ENCODER, replace(CONFIG, cooldown=0)), (MIDDLE, middle())):
-        with tempfile.TemporaryDirectory() as folder:
-            run = Pretraining(source, encoder, config, 0, Path(folder), "data", ALONE)
-            run.run.advance(run)
-            run.run.advance(run)
-        grown.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-    print((grown[1] - grown[0]) * 1024)
 
 
 def test_recomputation_and_smaller_passes_save_activations_and_cost_as_expected() -> None:
