@@ -93,7 +93,8 @@ def main() -> None:
         sys.exit(1)
     for warning in warnings(Path()):
         console.print(f"[yellow]warning:[/] {warning}")
-    if not params["plan"].closed_loop and COLLECT not in yaml.safe_load(Path("dvc.yaml").read_text())["stages"]:
+    collect = yaml.safe_load(Path("dvc.yaml").read_text())["stages"].get(COLLECT)
+    if not params["plan"].closed_loop and (collect is None or collect.get("frozen")):
         sys.stdout.write("disabled\n")  # own data, offline planning: nothing is simulated
         return
     backend = drawing_backend()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -18,6 +19,8 @@ import tiny_droid
 from tiny_lerobot import CAMERA, STATE, recording, truncate, write_lerobot, write_lerobot_v2
 from tiny_videos import write_videos
 
+from scripts.compose import compose
+from stages.runner import read_params
 from vjepa.cli.main import main
 from vjepa.config import SourceConfig, read_config
 from vjepa.data.inspection import inspect, proposal
@@ -77,16 +80,31 @@ def test_droid_is_described_by_its_camera_clock(tmp_path: Path) -> None:
     assert found.columns[tiny_droid.POSE].width == 6
 
 
+ROOT = Path(__file__).resolve().parents[2]
+
+
 @pytest.mark.parametrize("kind", ["lerobot", "droid"])
 def test_the_proposal_opens_the_data_set(kind: str, tmp_path: Path) -> None:
     write = write_lerobot if kind == "lerobot" else tiny_droid.write_droid
     raw = write(tmp_path / "raw", [recording(0)])
     text = proposal(inspect(raw))
-    config = read_config(SourceConfig, yaml.safe_load(text), "source")
-    assert config.format == kind and text.startswith("# Proposed for raw")
+    config = read_config(SourceConfig, yaml.safe_load(text)["source"], "source")
+    assert config.format == kind and "\n# Proposed for raw" in text
     source = open_source(raw, config, 8.0)
     states = source.read(source.episodes[0], {"droid": 8.0, "lerobot": 10.0}[kind]).states
     assert states[:, :6] == pytest.approx(recording(0).states[:, :6], abs=1e-6)
+
+
+def test_the_proposal_is_all_the_settings_that_a_data_set_needs(tmp_path: Path) -> None:
+    """Composed with the default profile it makes settings that every stage reads, without the simulator."""
+    found = inspect(write_lerobot(tmp_path / "raw", [recording(number) for number in range(6)]))
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    (tmp_path / "conf" / "source" / "raw.yaml").write_text(proposal(found))
+    compose(tmp_path / "params.yaml", ["source=raw"], tmp_path / "conf")
+    params = read_params(tmp_path / "params.yaml")
+    assert params["source"].format == "lerobot" and params["curate"].fps == 5.0
+    assert (params["validate"].min_episodes_train, params["validate"].min_episodes_test) == (3, 1)
+    assert params["plan"].closed_loop == {} and params["plan"].actions > 0
 
 
 def test_joints_are_proposed_as_they_are_without_those_that_never_change(tmp_path: Path) -> None:
@@ -97,7 +115,7 @@ def test_joints_are_proposed_as_they_are_without_those_that_never_change(tmp_pat
         episode.columns = {"observation.state": joints}
     features = {CAMERA: {"dtype": "video"}, STATE: {"dtype": "float32", "shape": [14]}}
     raw = write_lerobot_v2(tmp_path / "raw", made, features=features)
-    config = read_config(SourceConfig, yaml.safe_load(proposal(inspect(raw))), "source")
+    config = read_config(SourceConfig, yaml.safe_load(proposal(inspect(raw)))["source"], "source")
     assert config.state is None and config.columns[0].at == [0, 1, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13]
     source = open_source(raw, config, 10.0)
     assert source.read(source.episodes[0], 10.0).states.shape == (16, 12)
@@ -122,7 +140,7 @@ def test_only_what_is_called_a_pose_is_proposed_as_one(name: str, values: object
     made.columns = {name: made.states}
     features = {CAMERA: {"dtype": "video"}, name: {"dtype": "float32", "shape": [7], "names": values}}
     raw = write_lerobot_v2(tmp_path / "raw", [made], features=features)
-    config = read_config(SourceConfig, yaml.safe_load(proposal(inspect(raw))), "source")
+    config = read_config(SourceConfig, yaml.safe_load(proposal(inspect(raw)))["source"], "source")
     assert (config.state is not None) == pose and bool(config.columns) != pose
 
 
@@ -146,7 +164,7 @@ def test_videos_alone_are_described_and_proposed(tmp_path: Path) -> None:
     assert (found.format, found.episodes, found.opened, found.fps) == ("video", 3, 2, 8.0)
     assert found.frames == 32 and found.strip is not None
     assert [places for places in found.findings.values()] == [["films/01.mp4"]]
-    assert read_config(SourceConfig, yaml.safe_load(proposal(found)), "source") == VIDEO_ALONE
+    assert read_config(SourceConfig, yaml.safe_load(proposal(found))["source"], "source") == VIDEO_ALONE
 
 
 def test_the_command_prints_what_it_found_and_writes_both_files(
@@ -157,7 +175,7 @@ def test_the_command_prints_what_it_found_and_writes_both_files(
     main(["data", "inspect", "arm"])
     said = capsys.readouterr().out
     assert "lerobot v3.0, robot Toy Arm" in said and "nothing is wrong" in said and STATE in said
-    assert yaml.safe_load(Path("arm.yaml").read_text())["camera"] == CAMERA
+    assert yaml.safe_load(Path("arm.yaml").read_text())["source"]["camera"] == CAMERA
     assert Image.open("arm.png").size == (8 * 128, 128)
     with pytest.raises(SystemExit, match="there already"):
         main(["data", "inspect", "arm"])

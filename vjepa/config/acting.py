@@ -51,7 +51,8 @@ class PlanConfig:
     offline_random: int  # random actions among which the true one is ranked
     actions: int  # actions in a closed-loop episode
     first_seed: int  # seeds of closed-loop episodes count up from here
-    closed_loop: dict[str, ClosedLoopTask]  # name in the metrics -> benchmark; empty: offline only, on any robot's data
+    # name in the metrics -> benchmark; empty or null: offline only, on any robot's data
+    closed_loop: dict[str, ClosedLoopTask]
     workers: int
 
     def __post_init__(self) -> None:

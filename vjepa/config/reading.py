@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_origin, get_type_hints
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -16,13 +16,17 @@ T = TypeVar("T")
 def read_config(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     """Turn `values` into the dataclass `cls`; `where` names their place in messages, e.g. `params.yaml: pretrain`.
 
+    Entries by name may be null for none: merging an empty section over one that has some would leave them.
+
     Raises:
         UserError: a key is unknown, missing, of the wrong type or out of its range; the message names it.
     """
     if not isinstance(values, Mapping):
         raise UserError(f"{where} must be a section with keys, not {values!r}")
+    by_name = [name for name, hint in get_type_hints(cls).items() if get_origin(hint) is dict]
+    values = {name: {} if value is None and name in by_name else value for name, value in values.items()}
     try:
-        config = OmegaConf.merge(OmegaConf.structured(cls), dict(values))
+        config = OmegaConf.merge(OmegaConf.structured(cls), values)
         missing = OmegaConf.missing_keys(config)
         if missing:
             raise UserError(f"{where}: the key {sorted(missing)[0]!r} is missing")

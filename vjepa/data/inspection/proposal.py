@@ -15,8 +15,19 @@ AXES = ["x", "y", "z"]
 """With which the values of a pose begin, where the data set names them."""
 
 
+PACKAGE = "# @package _global_\n"
+"""Tells Hydra that the file sets more than its own section."""
+FASTEST = 8.0
+"""Rows a second, at most, that are proposed: the default profile's."""
+EPISODES = {"min_episodes_train": (1000, 2), "min_episodes_test": (100, 20)}
+"""The default profile's limits, and which part of a smaller data set is asked for instead."""
+
+
 def proposal(found: Inspection) -> str:
-    """A `conf/source` file for the data set, with a remark at what has to be checked."""
+    """A `conf/source` file for the data set, with a remark at what has to be checked.
+
+    It sets what else hangs on the data: the rate, how many episodes there must be, and planning without the simulator.
+    """
     remarks = [f"Proposed for {found.path.name} ({found.format}): check the columns before you use it."]
     camera: str | None = next((name for name, camera in found.cameras.items() if camera.shown), None)
     source: dict[str, Any] = {"format": found.format.split()[0], "camera": camera or next(iter(found.cameras), None)}
@@ -36,8 +47,22 @@ def proposal(found: Inspection) -> str:
         source |= state_or_columns
         remarks += more
     source["action"] = None
-    text = yaml.safe_dump(source, sort_keys=False, default_flow_style=None, width=120)
-    return "".join(f"# {remark}\n" for remark in remarks) + text
+    settings = {"source": source, **other_sections(found, joints=bool(source["columns"]))}
+    text = yaml.safe_dump(settings, sort_keys=False, default_flow_style=None, width=120)
+    return PACKAGE + "".join(f"# {remark}\n" for remark in remarks) + text
+
+
+def other_sections(found: Inspection, joints: bool) -> dict[str, Any]:
+    """What the profile's values of other sections become for this data set."""
+    rates = [found.fps / n for n in range(1, 1000) if found.fps / n <= FASTEST]
+    whole = [rate for rate in rates if rate == round(rate)]
+    sections: dict[str, Any] = {"curate": {"fps": next(iter([*whole, *rates]), FASTEST)}}
+    fewer = {name: max(1, found.episodes // part) for name, (most, part) in EPISODES.items()}
+    sections["validate"] = {name: min(count, EPISODES[name][0]) for name, count in fewer.items()}
+    sections["plan"] = {"closed_loop": None}
+    if joints:  # of which 1 is half the range that their actions have
+        sections["plan"]["planner"] = {"sigma": 0.7, "max_move": 1.0}
+    return sections
 
 
 def proposed_state(found: Inspection) -> tuple[dict[str, Any], list[str]]:
