@@ -14,7 +14,7 @@ import torch
 
 from stages.launch import launched
 from tests.training.engines import ENGINE
-from tests.training.together import STEPS, one_of, posttraining, pretraining, train
+from tests.training.together import STEPS, failing, one_of, posttraining, pretraining, train
 from vjepa.errors import UserError
 from vjepa.training.parallel import Share, World
 
@@ -39,7 +39,7 @@ def together(
     for process in started:
         process.join()
     assert [process.exitcode for process in started] == [0] * processes
-    return [torch.load(out / f"{rank}.pt", weights_only=True) for rank in range(processes)]
+    return [torch.load(path, weights_only=True) for path in sorted(out.glob("*.pt"))]
 
 
 def furthest(found: dict[str, Any], wanted: dict[str, Any], name: str) -> float:
@@ -74,6 +74,17 @@ def test_passes_and_recomputed_blocks_change_nothing(
     make: Callable[..., Any], engine: dict[str, Any], straight: dict[Callable[..., Any], Any], tmp_path: Path
 ) -> None:
     assert furthest(train(make, tmp_path, engine), straight[make], "loss") < 2e-6
+
+
+@pytest.mark.parametrize(
+    ("how", "said", "steps"), [("asked to end", "saved its state", [7]), ("no number", "the loss is nan at step 6", [])]
+)
+def test_what_happens_in_one_process_ends_all_at_the_same_step(
+    how: str, said: str, steps: list[int], tmp_path: Path
+) -> None:
+    assert together(tmp_path / "two", failing, {}, how=how) == []
+    assert all(said in (tmp_path / "two" / f"{rank}.txt").read_text() for rank in range(2))
+    assert [int(path.name.split("-")[1]) for path in (tmp_path / "two" / "run").glob("step-*")] == steps
 
 
 def test_uneven_shards_and_epochs_end_for_all(tmp_path: Path) -> None:

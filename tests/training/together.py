@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +16,11 @@ from tests.probing.moving_square import moving_squares
 from tests.training.engines import ENGINE
 from vjepa.config import CollapseConfig, EncoderConfig, MaskConfig, PretrainConfig
 from vjepa.data.clips import LoadedEpisodes
+from vjepa.errors import UserError
 from vjepa.nn.encoder import VisionTransformer
 from vjepa.posttraining.posttrain import Posttraining
 from vjepa.pretraining.pretrain import Pretraining
+from vjepa.training.loop import StepResult
 from vjepa.training.parallel import World, joined, whole
 
 STEPS = 50
@@ -50,6 +53,24 @@ def posttraining(folder: Path, world: World, engine: dict[str, Any], **settings:
     return Posttraining(encoder, light_episodes(8), config, 0, folder, "data", world)
 
 
+def failing(folder: Path, world: World, engine: dict[str, Any], how: str) -> Posttraining:
+    """A post-training in whose second process alone something happens at step 6."""
+    training = posttraining(folder, world, engine)
+    take_step = training.take_step
+
+    def take(step: int, part: int) -> StepResult:
+        result = take_step(step, part)
+        if step == 6 and world.rank == 1:
+            if how == "asked to end":
+                os.kill(os.getpid(), signal.SIGTERM)
+            else:
+                result.loss = result.loss * float("nan")
+        return result
+
+    training.take_step = take  # type: ignore[method-assign]
+    return training
+
+
 def train(make: Callable[..., Any], folder: Path, engine: dict[str, Any], **settings: Any) -> dict[str, Any]:
     """Train in this process, or its share with the others; what came out, the same in all of them."""
     torch.set_num_threads(1)
@@ -70,4 +91,7 @@ def one_of(
         "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test",
     }  # fmt: skip
-    torch.save(train(make, *arguments, **settings), out / f"{rank}.pt")
+    try:
+        torch.save(train(make, *arguments, **settings), out / f"{rank}.pt")
+    except UserError as error:
+        (out / f"{rank}.txt").write_text(str(error))
