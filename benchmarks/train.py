@@ -44,7 +44,7 @@ from vjepa.errors import UserError
 
 SHARE = 4  # of the profile's steps, one in so many
 EPISODES, FRAMES, RAW_SIZE = 360, 16, 128
-REPEATS = 3
+REPEATS = 2
 NEAR = 1e-5  # how far a loss may be off, as a share of it
 EARLY = 20  # steps after which other kernels' rounding may have led elsewhere
 
