@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import itertools
+import os
 import re
 import socket
 import subprocess
@@ -97,6 +99,15 @@ def test_a_half_written_summary_stops_no_run(tmp_path):
         Toy(tmp_path, dies_at=11, loggers=["dvclive"]).train()
     (tmp_path / "live" / "metrics.json").write_text('{"loss": 0.')
     assert Toy(tmp_path, loggers=["dvclive"]).train().run.step == 20
+
+
+def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
+    def refuse(self, *args, **kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("dvclive.Live.make_summary", refuse)
+    with pytest.raises(UserError, match=r"can't write what follows the run into .*: No space left on device"):
+        Toy(tmp_path, loggers=["dvclive"]).train()
 
 
 def test_dvclive_changes_nothing_in_the_repository_and_calls_nobody(tmp_path, monkeypatch):

@@ -59,6 +59,26 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_its_step(tmp_path):
         toy.train()
 
 
+@pytest.mark.parametrize("clip_norm", [None, 1.0])
+def test_a_gradient_that_is_not_finite_reaches_neither_weights_nor_checkpoints(clip_norm, tmp_path):
+    """The loss is a number, its slope is none: the root of 0."""
+    toy = Toy(tmp_path, clip_norm=clip_norm)
+    take_step = toy.take_step
+
+    def steep_at_seven(step, part):
+        result = take_step(step, part)
+        if step == 7:
+            result.loss = result.loss + (toy.net.weight * 0).sum().abs().sqrt()
+        return result
+
+    toy.take_step = steep_at_seven
+    with pytest.raises(UserError, match="the length of the gradient is nan at step 7"):
+        toy.train()
+    assert [path.name[:13] for path in toy.run.checkpoints.files()] == ["step-00000004"]
+    straight, resumed = (Toy(tmp_path / name, clip_norm=clip_norm).train() for name in ("straight", ""))
+    assert_equal(resumed, straight)
+
+
 def test_the_schedule_warms_up_stays_and_decays():
     schedule = WarmupStableDecay(steps=100, warmup=10, cooldown=20, peak=1.0, final=0.1)
     rates = [schedule.at(step) for step in range(100)]

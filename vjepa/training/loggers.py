@@ -27,14 +27,17 @@ def opened(kinds: Sequence[str], folder: Path, step: int) -> Iterator[Logger]:
         step: where the run goes on; rows of this one and of later ones are dropped.
 
     Raises:
-        UserError: a package is missing.
+        UserError: a package is missing; or, from the logger, the file system refused a write.
     """
     with ExitStack() as stack:
         loggers = [stack.enter_context(LOGGERS[kind](folder, step)) for kind in kinds]
 
         def log(row: Mapping[str, float]) -> None:
-            for logger in loggers:
-                logger(row)
+            try:
+                for logger in loggers:
+                    logger(row)
+            except OSError as error:
+                raise UserError(f"can't write what follows the run into {folder}: {error.strerror or error}") from error
 
         yield log
 

@@ -179,7 +179,9 @@ class Run:
                 (result.loss / passes).backward()
             loss += result.loss.item() / passes
         [loss] = self.world.mean([loss])
-        require_finite(loss, self.step)
+        require_finite("loss", loss, self.step)
+        gradients = [p.grad for p in self._learned() if p.grad is not None]
+        require_finite("length of the gradient", whole(get_total_norm(gradients)).item(), self.step)
         if self.engine.clip_norm is not None:
             clip_grad_norm_(self.objective.parameters(), self.engine.clip_norm)
         norms = self._step_with_norms() if logged else {}
@@ -240,11 +242,11 @@ def termination() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGTERM, before)
 
 
-def require_finite(loss: float, step: int) -> None:
-    """Stop before a loss that is no number reaches the weights.
+def require_finite(what: str, value: float, step: int) -> None:
+    """Stop before a number that is none reaches the weights.
 
     Raises:
         UserError: it is infinite or NaN.
     """
-    if not math.isfinite(loss):
-        raise UserError(f"the loss is {loss} at step {step}: lower the learning rate")
+    if not math.isfinite(value):
+        raise UserError(f"the {what} is {value} at step {step}: lower the learning rate")
