@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help install repro flow results profile s3 test check bench lerobot lock clean
+.PHONY: help install repro flow results profile ablation s3 test check bench lerobot lock clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ results: $(INSTALLED) ## the results of the last run again
 
 profile: $(INSTALLED) ## compose params.yaml from conf/config.yaml, or: make profile PROFILE=smoke SOURCE=droid
 	@python -m scripts.compose $(if $(PROFILE),profile=$(PROFILE)) $(if $(SOURCE),source=$(SOURCE))
+
+ablation: $(INSTALLED) ## every arm of conf/arm with three training seeds, as DVC experiments; hours, goes on where it was stopped
+	@MUJOCO_GL="$$(python -m scripts.check_machine)" && export MUJOCO_GL && python -m scripts.ablation
 
 s3: $(INSTALLED) ## an S3 server (SeaweedFS) on this machine for shards on S3; data in runs/s3
 	@python -m scripts.s3

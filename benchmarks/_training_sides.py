@@ -23,7 +23,7 @@ from vjepa.data.loader import ClipLoader
 from vjepa.data.shards import load_episodes
 from vjepa.posttraining.posttrain import ActionObjective, LatentEpisodes, Posttraining
 from vjepa.pretraining.batches import PretrainBatches
-from vjepa.pretraining.pretrain import Pretraining
+from vjepa.pretraining.pretrain import JepaObjective, Pretraining
 
 ENCODED = 64  # episodes of the post-training: their number does not change a step
 SEED = 0
@@ -60,7 +60,7 @@ class Pretrained:
     """The sides of pretraining with one loss, over the same shards.
 
     Attributes:
-        fresh: a training before its first step.
+        fresh: a training before its first step, and `objective` its networks and loss.
         batches: every step's, in memory: they do not hang on the loss.
     """
 
@@ -70,6 +70,8 @@ class Pretrained:
 
     def __post_init__(self) -> None:
         self.fresh = self.new(self.shards)
+        assert isinstance(self.fresh.objective, JepaObjective)
+        self.objective = self.fresh.objective
         self.batches: list[bare.Batch] = []
 
     def prepare(self) -> list[bare.Batch]:
@@ -91,7 +93,7 @@ class Pretrained:
 
     def ceiling(self) -> Took:
         """The bare loop."""
-        return Took(bare.pretrain(copy.deepcopy(self.fresh.objective), self.config, self.batches))
+        return Took(bare.pretrain(copy.deepcopy(self.objective), self.config, self.batches))
 
     def transformers(self, visible_only: bool) -> Took:
         """The bare loop over `transformers`' model with our weights."""

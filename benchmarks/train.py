@@ -104,7 +104,7 @@ def main() -> None:
             "post_ceiling": post.ceiling,
         }
         runs = in_turn(sides, REPEATS, lambda took: f"{took.trained.rate:.1f} steps/s")
-        reference = bare.loss_of_all_tokens(plain.fresh.objective, plain.batches[0])
+        reference = bare.loss_of_all_tokens(plain.objective, plain.batches[0])
     require_same({name: found[0] for name, found in runs.items()}, reference)
     print(json.dumps(result(runs)))
 

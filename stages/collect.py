@@ -27,7 +27,7 @@ COLUMNS = {
 }
 
 
-def run(collect: CollectConfig, seed: int) -> None:
+def run(collect: CollectConfig, data_seed: int) -> None:
     """Record every episode and write them as they come."""
     progress = Progress(
         TextColumn("{task.description}"),
@@ -41,7 +41,7 @@ def run(collect: CollectConfig, seed: int) -> None:
         fps = 1 / (STEP_S * collect.steps_per_frame)
         writer = LeRobotWriter(folder, fps, CAMERA, collect.image_size, COLUMNS, robot="sawyer")
         bar = progress.add_task("episodes", total=sum(collect.tasks.values()))
-        for sentence, recording in collect_episodes(collect, seed):
+        for sentence, recording in collect_episodes(collect, data_seed):
             writer.add_episode(recording.frames, columns_of(recording), sentence)
             progress.update(bar, advance=1, description=sentence)
         writer.finalize()

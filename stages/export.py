@@ -1,7 +1,9 @@
 """Export the world model as ONNX files that numpy and onnxruntime alone can plan with.
 
-Reads models/encoder, models/world_model, data/profile.json and the held-out part of data/shards; writes models/onnx and
-metrics/export.json. The bundle's manifest also keeps the settings of the stages that made the model and their metrics.
+Reads models/encoder, models/world_model, models/untrained, data/profile.json and the held-out part of data/shards;
+writes models/onnx and metrics/export.json, and models/untrained_onnx, the same of the arm on an encoder with random
+weights (empty where there is none). The bundle's manifest also keeps the settings of the stages that made the model and
+their metrics.
 """
 
 from __future__ import annotations
@@ -12,16 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from stages.runner import main
-from vjepa.checkpoints.encoder import load_encoder
+from vjepa.checkpoints.encoder import load_encoder, untrained_encoder
 from vjepa.config import CurateConfig, EncoderConfig, ExportConfig, PosttrainConfig, PretrainConfig, SourceConfig
 from vjepa.data.layout import PROFILE, read_layout
 from vjepa.data.shards import load_episodes
 from vjepa.errors import UserError
 from vjepa.export.bundle import write_bundle
-from vjepa.files import write_json
+from vjepa.files import atomic_directory, write_json
 from vjepa.posttraining.world_model import load_world_model
 
-METRICS, DATA, SHARDS = Path("metrics"), Path("data"), Path("data/shards")
+METRICS, MODELS, DATA, SHARDS = Path("metrics"), Path("models"), Path("data"), Path("data/shards")
 MADE_BY = ("pretrain", "posttrain")
 
 
@@ -57,10 +59,17 @@ def run(
     }
     made_with = {"seed": seed, **{name: asdict(section) for name, section in sections.items()}}
     measured = {stage: measured_by(stage) for stage in MADE_BY}
-    model = load_world_model(Path("models/world_model"), load_encoder(Path("models/encoder")))
     held_out, layout = load_episodes(SHARDS, "test"), read_layout(SHARDS)
     profile = json.loads((DATA / PROFILE).read_text())
-    parity = write_bundle(Path("models/onnx"), model, held_out, layout, export, made_with, measured, profile)
+    trained = load_encoder(MODELS / "encoder")
+    model = load_world_model(MODELS / "world_model", trained)
+    parity = write_bundle(MODELS / "onnx", model, held_out, layout, export, made_with, measured, profile)
+    if posttrain.untrained:
+        rival = load_world_model(MODELS / "untrained", untrained_encoder(trained, seed))
+        write_bundle(MODELS / "untrained_onnx", rival, held_out, layout, export, made_with, {}, profile)
+    else:
+        with atomic_directory(MODELS / "untrained_onnx"):
+            pass
     write_json(METRICS / "export.json", parity)
 
 

@@ -1,7 +1,8 @@
 """Plan from the ONNX bundle alone: offline on held-out episodes, and in closed loop in the simulator.
 
-Reads models/onnx and the held-out part of data/shards; writes metrics/plan.json and plots/plan. No torch is imported:
-the stage does as a robot would. The planner, random actions and staying still meet the same scenes.
+Reads models/onnx, models/untrained_onnx and the held-out part of data/shards; writes metrics/plan.json and plots/plan.
+No torch is imported: the stage does as a robot would. The planner, the same one with a world model on an encoder with
+random weights (where post-training made one), random actions and staying still meet the same scenes.
 """
 # ruff: noqa: E402 (torch is barred before anything that would use it is imported)
 
@@ -24,7 +25,8 @@ if __name__ in ("__main__", "__mp_main__"):  # the latter in processes that this
     sys.meta_path.insert(0, NoTorch())
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from contextlib import closing
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,11 +35,11 @@ import numpy as np
 from rich.progress import track
 
 from stages.runner import main
-from vjepa.config import CollectConfig, PlanConfig
+from vjepa.config import ClosedLoopTask, CollectConfig, PlanConfig
 from vjepa.data.shards import load_episodes
 from vjepa.errors import UserError
 from vjepa.files import atomic_directory, write_json
-from vjepa.planning import Bundle, CrossEntropyPlanner, OfflineStep, Scene, WorldModel
+from vjepa.planning import Bundle, CrossEntropyPlanner, OfflineOutcome, OfflineStep, Scene, WorldModel
 from vjepa.planning.benchmark import EpisodeJob, closed_loop_values, play, recordings
 from vjepa.planning.offline import choose_steps, energy_landscape, evaluate_step
 from vjepa.planning.parallel import run_jobs
@@ -46,8 +48,10 @@ from vjepa.sim.arm import BENCHMARK_FIRST_SEED
 from vjepa.sim.scene import STEP_S
 from vjepa.statistics import Estimate, mean, rate
 
-BUNDLE, PLOTS = Path("models/onnx"), Path("plots/plan")
+BUNDLE, UNTRAINED, PLOTS = Path("models/onnx"), Path("models/untrained_onnx"), Path("plots/plan")
 STEP_TOLERANCE_S = 0.001
+BY_MODEL = ("true_action_rank", "direction_error_deg", "action_error_cm")
+"""What of the offline numbers hangs on the world model."""
 RECORDED = 10  # closed-loop episodes whose frames are kept, spread over the benchmarks
 
 
@@ -66,10 +70,15 @@ def control_steps(time_step_s: float) -> int:
     return steps
 
 
-def open_scene(task: str, seed: int, collect: CollectConfig, steps: int) -> Scene:
-    """A held-out scene whose goal is where the scripted expert ends in it; an action takes `steps` control steps."""
-    env = make_env(task, seed, collect.image_size, collect.variation, steps)
-    goal = expert_goal(env)
+def open_scene(job: EpisodeJob, benchmarks: Mapping[str, ClosedLoopTask], image_size: int, steps: int) -> Scene:
+    """A held-out scene whose goal is where the scripted expert ends in it; an action takes `steps` control steps.
+
+    The goal image is taken before anybody puts a distractor into the scene.
+    """
+    variation = benchmarks[job.benchmark].variation
+    with closing(make_env(job.task, job.seed, image_size, replace(variation, distractor=0.0), steps)) as before:
+        goal = expert_goal(before)
+    env = make_env(job.task, job.seed, image_size, variation, steps)
     return Scene(env, goal.image, goal.state, goal.success)
 
 
@@ -88,6 +97,12 @@ def closed_loop_jobs(plan: PlanConfig) -> list[EpisodeJob]:
         for name, task in plan.closed_loop.items()
         for i in range(task.episodes)
     ]
+
+
+def offline_values(found: Sequence[OfflineOutcome]) -> dict[str, np.ndarray]:
+    """One value a step for every metric that was measured."""
+    measured = [name for name, value in asdict(found[0]).items() if value is not None]
+    return {name: np.array([getattr(outcome, name) for outcome in found]) for name in measured}
 
 
 def estimates(values: Mapping[str, np.ndarray], groups: Sequence[str] | None = None) -> dict[str, Estimate]:
@@ -112,17 +127,22 @@ def run(plan: PlanConfig, collect: CollectConfig, seed: int) -> None:
         seed,
     )
     look = partial(evaluate_step, planner=planner, random_actions=plan.offline_random, seed=seed)
-    found = list(track(run_jobs(look, steps, BUNDLE, plan.workers), "plan: offline steps", len(steps)))
-    measured = [name for name, value in asdict(found[0]).items() if value is not None]
-    offline = {name: np.array([getattr(outcome, name) for outcome in found]) for name in measured}
+    untrained = UNTRAINED if any(UNTRAINED.iterdir()) else None
+    found = track(run_jobs(look, steps, BUNDLE, plan.workers), "plan: offline steps", len(steps))
+    offline = offline_values(list(found))
+    if untrained:
+        rival = track(run_jobs(look, steps, untrained, plan.workers), "plan: offline, random weights", len(steps))
+        values = offline_values(list(rival))
+        offline |= {f"{name}_untrained": values[name] for name in BY_MODEL if name in values}
 
     metrics: dict[str, Any] = {"offline": estimates(offline, [step.key for step in steps])}
     pictures: dict[str, dict[str, Any]] = {}
     if model.bundle.in_metres and len(model.planned) > 1:
         pictures["energy.npz"] = energy_landscape(model, steps, planner.max_move)
     if jobs := closed_loop_jobs(plan):
-        scene = partial(open_scene, collect=collect, steps=control_steps(model.bundle.time_step_s))
-        act = partial(play, open_scene=scene, planner=planner, actions=plan.actions)
+        steps_per_action = control_steps(model.bundle.time_step_s)
+        scene = partial(open_scene, benchmarks=plan.closed_loop, image_size=collect.image_size, steps=steps_per_action)
+        act = partial(play, open_scene=scene, planner=planner, actions=plan.actions, untrained=untrained)
         trials = list(track(run_jobs(act, jobs, BUNDLE, plan.workers), "plan: closed-loop episodes", len(jobs)))
         for name in plan.closed_loop:
             metrics[name] = estimates(closed_loop_values([trial for trial in trials if trial.job.benchmark == name]))

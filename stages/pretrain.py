@@ -35,18 +35,23 @@ def run(encoder: EncoderConfig, pretrain: PretrainConfig, seed: int) -> None:
         training.train()
         if pretrain.keep == "best":
             training.run.load_best()
+        readout = training.readout()
         kept, predictor = training.trained()
         if world.leads:
-            save_encoder(Path("models/encoder"), kept, predictor, training.batches.phases[-1].frames)
-            write_json(Path("metrics/pretrain.json"), ending(pd.DataFrame(training.run.log), pretrain, kept))
+            of_latents = predictor if pretrain.predict == "latents" else None  # what predicts pixels no reader has
+            save_encoder(Path("models/encoder"), kept, of_latents, training.batches.phases[-1].frames)
+            write_json(Path("metrics/pretrain.json"), ending(pd.DataFrame(training.run.log), readout, pretrain, kept))
             training.run.finish(Path("plots/pretrain.csv"))
 
 
-def ending(log: pd.DataFrame, config: PretrainConfig, encoder: VisionTransformer) -> dict[str, float]:
-    """The loss and what shows a collapse, averaged over the end of the run, and what went in."""
+def ending(
+    log: pd.DataFrame, readout: dict[str, float], config: PretrainConfig, encoder: VisionTransformer
+) -> dict[str, float]:
+    """The loss and what shows a collapse, averaged over the end of the run, the last read-out, and what went in."""
     end: Any = log[log["step"] >= (1 - END) * config.steps].mean() if config.steps else {}
     return {
         **{name: end[name] for name in ("loss", "feature_deviation", "effective_rank") if name in end},
+        **readout,
         "steps": config.steps,
         "clips_seen": config.steps * config.batch_size,
         "parameters": sum(p.numel() for p in encoder.parameters()),

@@ -31,9 +31,12 @@ from vjepa.files import write_json
 
 PARAMS = Path("params.yaml")
 TIMINGS = Path("metrics/timings.json")
+TRIALS = "VJEPA_TRIALS"
+"""An environment variable: a folder for the timings of DVC's experiments, whose own folders are deleted after them."""
 WATCH_S = 0.2
 SECTIONS: dict[str, type] = {
-    "seed": int,
+    "data_seed": int,  # of the simulated episodes, and of what the gates sample of any data
+    "seed": int,  # of everything that is trained and measured
     "collect": config.CollectConfig,
     "source": config.SourceConfig,
     "curate": config.CurateConfig,
@@ -170,6 +173,8 @@ class PeakMemory:
 
 def record_timing(name: str, seconds: float, memory: int) -> None:
     """Add a stage's seconds and peak memory (bytes, all of its processes) to the timings file."""
-    timings = json.loads(TIMINGS.read_text()) if TIMINGS.exists() else {}
+    trial = os.environ.get("DVC_EXP_NAME")  # set by DVC
+    path = Path(os.environ[TRIALS]) / f"{trial}.json" if trial and TRIALS in os.environ else TIMINGS
+    timings = json.loads(path.read_text()) if path.exists() else {}
     timings[name] = {"seconds": round(seconds, 1), "peak_memory_gb": round(memory / 1024**3, 2)}
-    write_json(TIMINGS, timings)
+    write_json(path, timings)

@@ -21,11 +21,11 @@ LAST_DOCS = Path("runs/validate/docs")  # of the last run, passed or not; data/d
 METRICS = Path("metrics/validate.json")
 
 
-def run(validate: ValidateConfig, curate: CurateConfig, seed: int) -> None:
+def run(validate: ValidateConfig, curate: CurateConfig, data_seed: int) -> None:
     """Check the shards; their pages are left in runs/validate/docs even if they fail."""
     METRICS.unlink(missing_ok=True)  # later stages depend on this file: it must be there only where the gates passed
     with atomic_directory(LAST_DOCS) as folder:
-        verdict = check(SHARDS, validate, curate, seed, folder)
+        verdict = check(SHARDS, validate, curate, data_seed, folder)
     verdict.require(LAST_DOCS / "index.html")
     with atomic_directory(DOCS) as folder:
         shutil.copytree(LAST_DOCS, folder, dirs_exist_ok=True)

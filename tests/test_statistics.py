@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vjepa.statistics import mean, rate
+from vjepa.statistics import mean, rate, ratio
 
 
 def test_a_rate_has_wilsons_interval():
@@ -21,6 +21,32 @@ def test_the_interval_of_a_mean_covers_the_truth_about_as_often_as_it_says():
     intervals = [mean(rng.normal(size=60)) for _ in range(200)]
     covered = np.mean([i["low"] <= 0 <= i["high"] for i in intervals])
     assert 0.90 <= covered <= 0.98
+
+
+def test_a_ratio_is_that_of_the_means_and_its_interval_covers_the_truth():
+    rng = np.random.default_rng(0)
+    inside = 0
+    for _ in range(200):
+        below = rng.gamma(4, 0.25, 120)
+        above = 0.6 * below + 0.1 * rng.normal(size=120)
+        found = ratio(above, below, np.arange(120))
+        inside += found["low"] <= 0.6 <= found["high"]
+        assert found["value"] == pytest.approx(above.mean() / below.mean()) and found["n"] == 120
+    assert 180 <= inside <= 198
+    alike = ratio(np.repeat(above, 5), np.repeat(below, 5), np.repeat(np.arange(120), 5))
+    assert alike == pytest.approx(found), "five windows of one episode are no five episodes"
+
+
+def test_items_of_nothing_count_only_above():
+    assert ratio([1.0, 3.0], [0.0, 2.0], [0, 1])["value"] == 2.0
+
+
+@pytest.mark.parametrize(
+    ("above", "below"), [([1.0], [0.0]), ([1.0, 2.0], [1.0]), ([], []), ([np.nan], [1.0]), ([1.0], [-1.0])]
+)
+def test_there_is_no_ratio_to_nothing(above, below):
+    with pytest.raises(ValueError, match="a ratio needs"):
+        ratio(above, below, np.arange(len(above)))
 
 
 def test_items_of_one_episode_count_as_one():

@@ -27,7 +27,7 @@ from vjepa.posttraining.posttrain import ActionObjective
 from vjepa.posttraining.world_model import WorldModel
 from vjepa.pretraining.masks import sample_masks
 from vjepa.pretraining.phases import Phase, phases_of
-from vjepa.pretraining.pretrain import JepaObjective, new_predictor
+from vjepa.pretraining.pretrain import new_objective, new_predictor
 from vjepa.training.parallel import Share, World
 
 BYTES = 4  # weights, gradients and the optimizer's moments are float32 in any precision
@@ -120,7 +120,7 @@ def measured_pass(objective: nn.Module, inputs: Callable[[], tuple[Any, ...]], e
         given = inputs()
         with torch.autocast("cpu", torch.bfloat16, enabled=engine.precision == "bf16"):
             terms = objective(*given)
-        loss = sum(term for term in terms if term.ndim == 0)
+        loss = sum(term for term in terms if term is not None and term.ndim == 0)
         loss.backward()
     return Pass(meter.peak - held, meter.flops)
 
@@ -227,7 +227,7 @@ def _estimate_phase(encoder: EncoderConfig, config: PretrainConfig, phase: Phase
         ids = [[torch.zeros(clips, part.shape[1], dtype=torch.int64) for part in pair] for pair in largest]
         return (*video, ids)
 
-    objective = JepaObjective(student, teacher, predictor, config.context_weight)
+    objective = new_objective(student, teacher, predictor, config)
     return Estimate(
         f"pretrain, {phase.name}: {phase.frames} frames, {phase.image_size} px",
         {name: count(network) for name, network in networks.items()},

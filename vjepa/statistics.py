@@ -10,6 +10,7 @@ from scipy import stats
 
 Estimate = dict[str, float | int]
 CONFIDENCE = 0.95
+RESAMPLES = 2000
 
 
 def rate(outcomes: Sequence[bool] | np.ndarray) -> Estimate:
@@ -26,6 +27,20 @@ def rate(outcomes: Sequence[bool] | np.ndarray) -> Estimate:
     }
 
 
+def ratio(numerators: ArrayLike, denominators: ArrayLike, groups: ArrayLike, seed: int = 0) -> Estimate:
+    """The ratio of two means over the same items, with a bootstrap interval over independent units (see `mean`)."""
+    above, below = np.asarray(numerators, float), np.asarray(denominators, float)
+    fits = above.shape == below.shape and above.ndim == 1 and np.isfinite(above).all() and (below >= 0).all()
+    if not fits or not below.any():
+        raise ValueError("a ratio needs two equally long lists of finite values, the second not below 0 and not all 0")
+    _, units = np.unique(np.asarray(groups), return_inverse=True)
+    sums, parts = np.bincount(units, above), np.bincount(units, below)
+    draws = np.random.default_rng(seed).integers(len(sums), size=(RESAMPLES, len(sums)))
+    resampled = sums[draws].sum(1) / np.where(parts[draws].any(1), parts[draws].sum(1), np.nan)
+    low, high = np.nanquantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return {"value": float(above.sum() / below.sum()), "low": float(low), "high": float(high), "n": len(sums)}
+
+
 def mean(values: ArrayLike, groups: ArrayLike | None = None, seed: int = 0) -> Estimate:
     """A mean with a bootstrap interval over independent items.
 
@@ -40,7 +55,7 @@ def mean(values: ArrayLike, groups: ArrayLike | None = None, seed: int = 0) -> E
         raise ValueError("a mean needs a list of at least one finite value")
     _, units = np.unique(np.arange(len(values)) if groups is None else np.asarray(groups), return_inverse=True)
     sums, counts = np.bincount(units, values), np.bincount(units)
-    draws = np.random.default_rng(seed).integers(len(sums), size=(2000, len(sums)))
+    draws = np.random.default_rng(seed).integers(len(sums), size=(RESAMPLES, len(sums)))
     resampled = sums[draws].sum(1) / counts[draws].sum(1)
     low, high = np.quantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     if low == high and set(values) <= {0.0, 1.0}:

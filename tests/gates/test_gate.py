@@ -39,7 +39,7 @@ def test_good_shards_leave_counts_and_pages_that_need_no_network(
     monkeypatch.chdir(tmp_path)
     left: list[dict[Path, bytes]] = []
     for _ in range(2):
-        validate.run(LIMITS, CURATE, seed=0)
+        validate.run(LIMITS, CURATE, data_seed=0)
         files = [path for path in Path("data/docs").rglob("*") if path.is_file()]
         left.append({path: path.read_bytes() for path in [*files, Path("data/profile.json")]})
     assert left[0] == left[1], "equal data, equal pages"
@@ -79,7 +79,7 @@ def test_bad_shards_stop_the_chain_and_leave_their_pages(tmp_path: Path, monkeyp
         file.write(b"x")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(GateError) as caught:
-        validate.run(LIMITS, CURATE, seed=0)
+        validate.run(LIMITS, CURATE, data_seed=0)
     message = str(caught.value)
     for part, line in zip(
         (
@@ -106,5 +106,5 @@ def test_missing_shards_are_one_clear_line(tmp_path: Path, monkeypatch: pytest.M
         DataError,
         match=r"data/shards/manifest\.parquet is missing: curate the raw data first",
     ):
-        validate.run(LIMITS, CURATE, seed=0)
+        validate.run(LIMITS, CURATE, data_seed=0)
     assert not Path("data/docs").exists()

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from toy_world import DotEnvironment, draw
+from toy_world import DotEnvironment, draw, write_toy_bundle
 
 from vjepa.planning import (
     CrossEntropyPlanner,
@@ -19,7 +21,7 @@ PLANNER = CrossEntropyPlanner(horizon=1, samples=48, iterations=4, elites=6, sig
 START, GOAL = np.array([-0.1, 0.08]), np.array([0.09, -0.07])
 
 
-def open_scene(task: str, seed: int) -> Scene:
+def open_scene(job: EpisodeJob) -> Scene:
     env = DotEnvironment(START, GOAL)
     return Scene(env, draw(GOAL), np.array([*GOAL, 0.0], np.float32), goal_success=True)
 
@@ -63,11 +65,22 @@ def test_only_the_planner_gets_to_the_goal_and_all_arms_start_alike(toy_model: W
     assert trial.reached("") and not trial.reached("_still") and not trial.reached("_random")
 
 
+def test_a_second_world_model_meets_the_same_scene(toy_model: WorldModel, toy_folder: Path, tmp_path: Path) -> None:
+    """Its arm is planned with the other bundle alone: one whose latents do not change leads nowhere."""
+    blind = write_toy_bundle(tmp_path / "blind", action_gain=0.0)
+    alike = play(toy_model, job(), open_scene, PLANNER, actions=6, untrained=toy_folder)
+    np.testing.assert_array_equal(alike.distances_m["_untrained"], alike.distances_m[""])
+    trial = play(toy_model, job(), open_scene, PLANNER, actions=6, untrained=blind)
+    assert list(trial.distances_m) == ["", "_untrained", "_random", "_still"]
+    assert trial.reached("") and not trial.reached("_untrained")
+    assert closed_loop_values([trial])["success_untrained"].tolist() == [False]
+
+
 def test_a_scene_is_closed_even_when_an_arm_fails(toy_model: WorldModel) -> None:
     env = DotEnvironment(START, GOAL)
     env.observe = lambda: {"image": draw(START), "state": np.zeros(2, np.float32)}  # type: ignore[method-assign]
     with pytest.raises(ValueError, match=r"expected a state of x, y, gripper, not of shape \(2,\)"):
-        play(toy_model, job(), lambda task, seed: Scene(env, draw(GOAL), np.zeros(3), True), PLANNER, actions=1)
+        play(toy_model, job(), lambda job: Scene(env, draw(GOAL), np.zeros(3), True), PLANNER, actions=1)
     assert env.closed
 
 

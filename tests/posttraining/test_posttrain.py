@@ -14,7 +14,7 @@ from vjepa.data.layout import POSES
 from vjepa.errors import UserError
 from vjepa.nn.encoder import VisionTransformer
 from vjepa.posttraining.loss import rollout_loss, teacher_forcing_loss
-from vjepa.posttraining.posttrain import Posttraining, evaluate, windows_of_other_episodes
+from vjepa.posttraining.posttrain import Posttraining, evaluate, first_by_hash, windows_of_other_episodes
 from vjepa.posttraining.world_model import WorldModel, load_world_model, save_world_model
 
 
@@ -48,9 +48,9 @@ def light_episodes(count):
 
 
 CONFIG = PosttrainConfig(
-    pool=2, width=32, depth=2, heads=2, frames=4, rollout=2, batch_size=16, steps=200, warmup=10, cooldown=100,
-    start_learning_rate=0.0, learning_rate=3e-3, final_learning_rate=1e-5, weight_decay=0.01, log_every=10,
-    checkpoint_every=100, engine=ENGINE,
+    untrained=False, episodes_share=1.0, pool=2, width=32, depth=2, heads=2, frames=4, rollout=2, batch_size=16,
+    steps=200, warmup=10, cooldown=100, start_learning_rate=0.0, learning_rate=3e-3, final_learning_rate=1e-5,
+    weight_decay=0.01, log_every=10, checkpoint_every=100, engine=ENGINE,
 )  # fmt: skip
 
 
@@ -61,6 +61,17 @@ def test_a_trained_model_beats_copying_and_misled_actions(encoder, tmp_path):
     assert errors["latent_l1"]["high"] < errors["latent_l1_copy_last"]["low"]
     assert errors["latent_l1"]["high"] < errors["latent_l1_shuffled_actions"]["low"]
     assert {e["n"] for e in errors.values()} == {10}
+    share = errors["latent_error_share"]
+    assert share["value"] == pytest.approx(errors["latent_l1"]["value"] / errors["latent_l1_copy_last"]["value"])
+    assert share["low"] < share["value"] < share["high"] < 1
+
+
+def test_a_smaller_share_of_the_episodes_is_a_part_of_a_larger_one():
+    episodes = light_episodes(40)
+    tenth, half, whole = ([e.key for e in first_by_hash(episodes, share)] for share in (0.1, 0.5, 1.0))
+    assert len(tenth) == 4 and len(half) == 20 and whole == [e.key for e in episodes]
+    assert set(tenth) < set(half) and half != whole[:20]
+    assert [e.key for e in first_by_hash(episodes[:3], 0.01)] != [] and half == sorted(half, key=whole.index)
 
 
 def test_a_killed_posttraining_ends_with_the_predictor_of_a_straight_one(encoder, tmp_path):

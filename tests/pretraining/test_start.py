@@ -66,7 +66,7 @@ def test_without_steps_the_encoder_is_the_given_one_bit_for_bit(kind: str, tmp_p
     training.train()
     kept, _ = training.trained()
     assert same(kept, encoder) and kept.image_size == ENCODER.image_size
-    metrics = ending(pd.DataFrame(training.run.log), training.config, kept)
+    metrics = ending(pd.DataFrame(training.run.log), {}, training.config, kept)
     assert metrics == {"steps": 0, "clips_seen": 0, "parameters": sum(p.numel() for p in encoder.parameters())}
     training.run.finish(tmp_path / "log.csv")
     assert pd.read_csv(tmp_path / "log.csv").columns.to_list() == ["step", "loss"]
@@ -100,6 +100,8 @@ def test_a_run_goes_on_from_its_checkpoint_with_the_same_weights_alone(tmp_path:
     assert start(tmp_path, path).run.checkpoints.fingerprint != first.run.checkpoints.fingerprint
 
 
-def test_no_steps_need_weights_to_start_from() -> None:
-    with pytest.raises(ValueError, match="steps must be 1 or more"):
-        replace(CONFIG, steps=0, warmup=0, cooldown=0)
+def test_no_steps_leave_random_weights_too() -> None:
+    """The arm of an untrained encoder; fewer than none are refused."""
+    assert replace(CONFIG, steps=0, warmup=0, cooldown=0).steps == 0
+    with pytest.raises(ValueError, match="steps must be 0 or more"):
+        replace(CONFIG, steps=-1, warmup=0, cooldown=0)

@@ -15,14 +15,20 @@ from vjepa.config import CollapseConfig, EncoderConfig, MaskConfig, PretrainConf
 from vjepa.data.clips import LoadedEpisodes
 from vjepa.errors import UserError
 from vjepa.pretraining.pretrain import Pretraining
-from vjepa.pretraining.watch import clip_similarity, effective_rank, feature_deviation, state_readout
+from vjepa.pretraining.watch import (
+    clip_similarity,
+    distance_agreement,
+    effective_rank,
+    feature_deviation,
+    state_readout,
+)
 
 LIMITS = CollapseConfig(after=20, min_feature_deviation=0.05, min_effective_rank=1.5, max_clip_similarity=0.999)
 
 
-def training(folder: Path, ema: float, steps: int = 120, workers: int = 0) -> Pretraining:
+def training(folder: Path, ema: float, steps: int = 120, workers: int = 0, predict: str = "latents") -> Pretraining:
     config = PretrainConfig(
-        start=None, frames=4, image_size=16, cooldown_frames=4, stride=1, still_share=0.0, dimmest=1.0,
+        start=None, predict=predict, frames=4, image_size=16, cooldown_frames=4, stride=1, still_share=0.0, dimmest=1.0,
         crop_scale=[1.0, 1.0], crop_aspect=[1.0, 1.0], flip=False, shard_window=0, workers=workers, kept_mb=0,
         batch_size=8, mask_batch=8, cooldown_mask_batch=8, cooldown_micro_batch=0, steps=steps, warmup=5, cooldown=20,
         start_learning_rate=0.0, learning_rate=3e-3, final_learning_rate=1e-5, weight_decay=0.04, ema=[ema, ema],
@@ -61,6 +67,19 @@ def test_the_read_out_is_one_where_features_hold_the_state_and_none_where_they_d
     assert state_readout(torch.randn(300, 8, generator=generator), states) < 0.1
 
 
+def test_distances_agree_where_near_states_have_near_latents() -> None:
+    generator = torch.Generator().manual_seed(0)
+    states = torch.randn(150, 2, generator=generator)
+    away = torch.cdist(states, torch.randn(40, 2, generator=generator))
+    near = torch.exp(-away.square()).unflatten(1, (5, 8))  # each feature answers to a place of its own
+    noise = torch.randn(150, 5, 8, generator=generator)
+    assert distance_agreement(near, states) > 0.7
+    assert abs(distance_agreement(noise, states)) < 0.1
+    constant = torch.cat([states, torch.full((150, 1), 3.0)], 1)
+    assert distance_agreement(near, constant) == pytest.approx(distance_agreement(near, states))
+    assert distance_agreement(near + 5 * noise, states) < distance_agreement(near, states)
+
+
 def test_a_run_whose_teacher_does_not_lag_and_whose_targets_learn_is_stopped_with_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,4 +105,5 @@ def test_the_same_run_with_both_is_not_stopped_and_its_log_says_what_was_watched
     assert all(row["gradient_norm"] > 0 and row["update_norm"] > 0 for row in log)
     read = [row for row in log if "state_readout" in row]
     assert [row["step"] for row in read] == list(range(0, 120, 20))
+    assert all(-1 <= row["distance_agreement"] <= 1 for row in read)
     assert np.isfinite([row["state_readout"] for row in read]).all()

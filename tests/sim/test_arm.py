@@ -1,6 +1,7 @@
 """The simulated arm keeps its promises to whoever records or plans with it."""
 
 import os
+from dataclasses import replace
 
 import mujoco
 import numpy as np
@@ -10,9 +11,10 @@ from gymnasium.utils.env_checker import check_env
 from vjepa.config import Variation
 from vjepa.errors import UserError
 from vjepa.sim import SimulatedArm, expert_goal, graphics, make_env
+from vjepa.sim.look import draw_distractor
 
-STILL = Variation(light=0.0, colour=0.0, camera=0.0)
-VARIED = Variation(light=0.3, colour=0.3, camera=0.02)
+STILL = Variation(light=0.0, colour=0.0, camera=0.0, distractor=0.0)
+VARIED = Variation(light=0.3, colour=0.3, camera=0.02, distractor=0.0)
 
 
 def arm(task: str = "reach-v3", seed: int = 3, variation: Variation = STILL) -> SimulatedArm:
@@ -110,10 +112,36 @@ def test_each_variation_changes_the_picture_from_seed_to_seed(varied):
         with arm(seed=seed, variation=variation) as env:
             return env.reset()[0]["image"][40:, 20:40].astype(int)  # the table, no objects
 
-    strengths = {"light": 0.0, "colour": 0.0, "camera": 0.0}
+    strengths = {"light": 0.0, "colour": 0.0, "camera": 0.0, "distractor": 0.0}
     assert np.abs(corner(Variation(**strengths), 1) - corner(Variation(**strengths), 2)).max() <= 1
     strengths[varied] = 0.05 if varied == "camera" else 0.8
     assert np.abs(corner(Variation(**strengths), 1) - corner(Variation(**strengths), 2)).mean() > 5
+
+
+def test_a_distractor_is_seen_and_touches_nothing():
+    plain, full = replace(VARIED, distractor=0.0), replace(VARIED, distractor=1.0)
+    places = []
+    for seed in range(6):
+        with arm(seed=seed, variation=plain) as env, arm(seed=seed, variation=full) as other:
+            seen, _ = env.reset()
+            with_it, _ = other.reset()
+            changed = (seen["image"] != with_it["image"]).any(-1)
+            places.append(np.argwhere(changed).mean(0) if changed.any() else None)
+            assert changed.mean() < 0.2, "the rest of the scene is the same"
+            action = np.array([0.05, -0.05, -0.05, 0, 0, 0, 0], np.float32)
+            for _ in range(3):
+                moved, *_ = env.step(action)
+                moved_too, *_ = other.step(action)
+            np.testing.assert_array_equal(moved["state"], moved_too["state"])
+    found = [place for place in places if place is not None]
+    assert len(found) >= 5, "it lies in view, save where the arm hides it"
+    assert np.std(found, axis=0).min() > 3, "each scene has its own"
+
+
+def test_only_some_scenes_have_a_distractor():
+    drawn = [draw_distractor(replace(VARIED, distractor=0.5), np.random.default_rng(seed)) for seed in range(200)]
+    assert 70 < sum(distractor is not None for distractor in drawn) < 130
+    assert {distractor.box for distractor in drawn if distractor is not None} == {True, False}
 
 
 @pytest.mark.parametrize("task", ["reach-v3", "coffee-button-v3", "handle-press-v3"])

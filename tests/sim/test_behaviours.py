@@ -17,7 +17,7 @@ CONFIG = CollectConfig(
     expert_share=0.0,
     expert_noise=0.0,
     max_move=0.08,
-    variation=Variation(light=0.2, colour=0.2, camera=0.0),
+    variation=Variation(light=0.2, colour=0.2, camera=0.0, distractor=0.0),
     workers=1,
 )
 EXPERT = replace(CONFIG, waypoint_share=0.0, expert_share=1.0)

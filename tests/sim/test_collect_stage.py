@@ -20,7 +20,7 @@ CONFIG = CollectConfig(
     expert_share=0.0,
     expert_noise=0.0,
     max_move=0.08,
-    variation=Variation(light=0.0, colour=0.0, camera=0.0),
+    variation=Variation(light=0.0, colour=0.0, camera=0.0, distractor=0.0),
     workers=1,
 )
 
@@ -32,7 +32,7 @@ def as_it_is(column: str) -> StateMapping:
 
 def test_stage_writes_every_episode_with_its_time_step(tmp_path, monkeypatch):
     monkeypatch.setattr(collect, "RAW", tmp_path / "raw")
-    collect.run(CONFIG, seed=0)
+    collect.run(CONFIG, data_seed=0)
     opened = open_dataset(tmp_path / "raw")
     assert opened.fps == 8 and len(opened.episodes) == 2
     raw = opened.read(opened.episodes[0], collect.CAMERA, as_it_is("observation.state"))
@@ -56,5 +56,5 @@ def test_collection_that_fails_leaves_the_earlier_data_and_nothing_else(tmp_path
     monkeypatch.setattr(collect, "RAW", tmp_path / "raw")
     monkeypatch.setattr(collect, "collect_episodes", fail)
     with pytest.raises(UserError, match="was killed"):
-        collect.run(CONFIG, seed=0)
+        collect.run(CONFIG, data_seed=0)
     assert [file.name for file in tmp_path.rglob("*")] == ["raw", "earlier"]

@@ -29,11 +29,23 @@ MEASURED = {
         "hand_error_cm_untrained",
         "hand_error_cm_mean_guess",
     ],
-    "posttrain": ["latent_l1", "latent_l1_copy_last", "latent_l1_shuffled_actions"],
+    "posttrain": [
+        "latent_l1",
+        "latent_l1_copy_last",
+        "latent_l1_shuffled_actions",
+        "latent_error_share",
+        "latent_error_share_untrained",
+    ],
     "align": ["answer_accuracy", "answer_accuracy_blind", "answer_accuracy_untrained"],
-    "plan": ["offline.true_action_rank", "offline.direction_error_deg", "offline.direction_error_deg_random"],
+    "plan": [
+        "offline.true_action_rank",
+        "offline.true_action_rank_untrained",
+        "offline.direction_error_deg",
+        "offline.direction_error_deg_untrained",
+        "offline.direction_error_deg_random",
+    ],
 }
-PER_TASK = ["success", "success_random", "success_still", "success_ever", "success_ever_random", "success_ever_still"]
+PER_TASK = [f"success{ever}{arm}" for ever in ("", "_ever") for arm in ("", "_untrained", "_random", "_still")]
 LATER = ("pretrain", "posttrain", "probe", "align", "export", "plan", "report")
 
 
@@ -82,7 +94,7 @@ def test_metrics_have_the_names_that_others_rely_on(stage: str, smoke: Any) -> N
     assert [name for name in MEASURED[stage] if not is_estimate(lookup(values, name))] == []
 
 
-def test_each_closed_loop_task_stands_beside_random_actions_and_staying_still(smoke: Any) -> None:
+def test_each_closed_loop_task_stands_beside_an_untrained_encoder_random_actions_and_staying_still(smoke: Any) -> None:
     values = metrics(smoke.folder, "plan")
     for task, settings in params(smoke.folder)["plan"]["closed_loop"].items():
         assert all(is_estimate(values[task][name]) for name in [*PER_TASK, "final_distance_cm"])
@@ -142,12 +154,18 @@ def test_one_parameter_of_probe_reruns_probe_and_report_alone(smoke: Any, tmp_pa
     assert ran(chain.run("dvc", "repro").stdout) == [], "going back to earlier settings trains nothing twice"
 
 
-def test_without_a_closed_loop_planning_is_measured_offline_alone(smoke: Any, tmp_path: Path) -> None:
+def test_without_a_closed_loop_and_an_untrained_arm_planning_is_measured_offline_alone(
+    smoke: Any, tmp_path: Path
+) -> None:
     chain = smoke.copy(tmp_path / "repository")
     change_params(chain.folder, "plan", closed_loop={})
+    change_params(chain.folder, "posttrain", untrained=False)
     changed = chain.run("dvc", "repro")
-    assert changed.returncode == 0 and ran(changed.stdout) == ["plan", "report"], changed.stdout
+    assert changed.returncode == 0 and ran(changed.stdout) == ["posttrain", "export", "plan", "report"], changed.stdout
     assert set(metrics(chain.folder, "plan")) == {"offline"}
+    assert not [name for name in metrics(chain.folder, "plan")["offline"] if name.endswith("_untrained")]
+    assert not [name for name in metrics(chain.folder, "posttrain") if name.endswith("_untrained")]
+    assert "up to date" in chain.run("dvc", "status").stdout
 
 
 def test_a_corrupted_shard_stops_the_flow_at_validation(smoke: Any, tmp_path: Path) -> None:

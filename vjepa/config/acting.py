@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vjepa.config.data import Variation
 from vjepa.config.reading import require, require_counts
 
 
@@ -36,6 +37,7 @@ class ClosedLoopTask:
     task: str  # Meta-World task
     episodes: int
     goal_light: list[float]  # the goal image is shown as first x pixel + second; [1, 0] leaves it alone
+    variation: Variation  # how much scenes differ from Meta-World's; the goal image never shows a distractor
 
     def __post_init__(self) -> None:
         require_counts(self, "episodes")

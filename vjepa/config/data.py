@@ -16,6 +16,7 @@ class Variation:
     light: float  # brightness and direction of the lights, 0 to 1
     colour: float  # tint of table, floor and objects, 0 to 1
     camera: float  # displacement of the camera, in m
+    distractor: float  # how often a coloured ball or box that belongs to no task is in view, 0 to 1
 
 
 @dataclass

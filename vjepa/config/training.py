@@ -61,9 +61,10 @@ class PretrainConfig:
     """V-JEPA 2: predict masked regions in latent space, L1 to an EMA teacher."""
 
     # null, or weights to start from instead of random ones: an official .pt file, or a folder as models/encoder. Their
-    # sizes must be those of the settings. With steps 0 they become models/encoder as they are. DVC sees the name alone:
-    # give other weights another name.
+    # sizes must be those of the settings. With steps 0 they, or random ones, become models/encoder as they are. DVC
+    # sees the name alone: give other weights another name.
     start: str | None
+    predict: str  # latents: the teacher's features, V-JEPA 2; pixels: masked pixels, VideoMAE, for comparison
     frames: int  # frames in a clip
     image_size: int  # pixels on each side of a clip; what the shards hold is scaled down to it
     # The cooldown's clips, which the paper makes longer and larger: on encoder.image_size.
@@ -111,7 +112,7 @@ class PretrainConfig:
     engine: EngineConfig
 
     def __post_init__(self) -> None:
-        require_schedule(self.steps, self.warmup, self.cooldown, least=0 if self.start else 1)
+        require_schedule(self.steps, self.warmup, self.cooldown, least=0)
         require_counts(self, "frames", "image_size", "cooldown_frames", "stride", "batch_size")
         require_counts(self, "mask_batch", "cooldown_mask_batch", "log_every", "checkpoint_every", "readout_every")
         for name in ("mask_batch", "cooldown_mask_batch"):
@@ -131,6 +132,9 @@ class PretrainConfig:
         require_heads(self.predictor_width, self.predictor_heads, "predictor_width", "predictor_heads")
         require(0 <= self.still_share <= 1, f"still_share must be from 0 to 1, not {self.still_share}")
         require(self.context_weight >= 0, f"context_weight must be 0 or more, not {self.context_weight}")
+        require(self.predict in ("latents", "pixels"), f"predict must be latents or pixels, not {self.predict!r}")
+        plain = self.predict == "latents" or (self.context_weight == 0 and self.start is None)
+        require(plain, "predict: pixels needs context_weight 0 and start null: both belong to predicting latents")
         require(self.keep in ("last", "best"), f"keep must be last or best, not {self.keep!r}")
         named = self.keep == "last" or self.engine.best is not None
         require(named, "keep is best, but engine.best names no number of the log, e.g. state_readout")
@@ -142,6 +146,10 @@ class PretrainConfig:
 class PosttrainConfig:
     """V-JEPA 2-AC: an action-conditioned predictor on the frozen encoder (paper, sec. 3)."""
 
+    # Whether the same world model is trained on an encoder with random weights, too, to stand beside the planner: that
+    # takes as long again.
+    untrained: bool
+    episodes_share: float  # of the training episodes that are used, the first by a hash of their keys; 1: all
     pool: int  # patches on each side that are averaged into one token
     width: int
     depth: int
@@ -164,6 +172,8 @@ class PosttrainConfig:
         require_schedule(self.steps, self.warmup, self.cooldown)
         require_counts(self, "pool", "width", "depth", "heads", "batch_size", "log_every", "checkpoint_every")
         require_heads(self.width, self.heads, "width", "heads")
+        share = self.episodes_share
+        require(0 < share <= 1, f"episodes_share must be above 0 and 1 at most, not {share}")
         longest = self.frames - 1
         require(1 <= self.rollout <= longest, f"rollout must be from 1 to frames - 1 = {longest}, not {self.rollout}")
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from vjepa.planning.closed_loop import Scene, planning_policy, random_policy, run_episode, still_policy
 from vjepa.planning.cross_entropy import CrossEntropyPlanner
+from vjepa.planning.parallel import model_of_process
 from vjepa.planning.world_model import WorldModel
 
-PLANNER, RANDOM, STILL = "", "_random", "_still"
-"""The arms, by the suffix that their numbers carry."""
+PLANNER, UNTRAINED, RANDOM, STILL = "", "_untrained", "_random", "_still"
+"""The arms, by the suffix that their numbers carry; the second plans with a world model on an untrained encoder."""
 REACHED_M = 0.05
 """How near the hand must end to where the goal image shows it, in tasks that are about the hand alone."""
 
@@ -73,15 +75,21 @@ def in_other_light(image: np.ndarray, factor: float, offset: float) -> np.ndarra
 def play(
     model: WorldModel,
     job: EpisodeJob,
-    open_scene: Callable[[str, int], Scene],
+    open_scene: Callable[[EpisodeJob], Scene],
     planner: CrossEntropyPlanner,
     actions: int,
+    untrained: Path | None = None,
 ) -> Trial:
-    """Let every arm act in the scene that `open_scene(task, seed)` gives."""
-    scene = open_scene(job.task, job.seed)
+    """Let every arm act in the scene that `open_scene(job)` gives; `untrained` is the second arm's bundle, if any."""
+    scene = open_scene(job)
     goal_image = in_other_light(scene.goal_image, *job.goal_light)
     policies = {
         PLANNER: planning_policy(model, planner, goal_image, job.seed),
+        **(
+            {UNTRAINED: planning_policy(model_of_process(untrained), planner, goal_image, job.seed)}
+            if untrained
+            else {}
+        ),
         RANDOM: random_policy(model, planner.max_move, job.seed),
         STILL: still_policy(model),
     }
@@ -111,7 +119,7 @@ def closed_loop_values(trials: Sequence[Trial]) -> dict[str, np.ndarray]:
     would be given.
     """
     values: dict[str, np.ndarray] = {}
-    for arm in (PLANNER, RANDOM, STILL):
+    for arm in trials[0].distances_m:
         values[f"success{arm}"] = np.array([trial.reached(arm) for trial in trials])
         values[f"success_ever{arm}"] = np.array([trial.success[arm].any() for trial in trials])
         values[f"final_distance_cm{arm}"] = np.array([100 * trial.distances_m[arm][-1] for trial in trials])

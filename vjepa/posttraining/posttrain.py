@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -19,12 +21,19 @@ from vjepa.data.episode import Episode
 from vjepa.nn.encoder import VisionTransformer
 from vjepa.posttraining.loss import rollout_loss, teacher_forcing_loss
 from vjepa.posttraining.world_model import WorldModel
-from vjepa.statistics import Estimate, mean
+from vjepa.statistics import Estimate, mean, ratio
 from vjepa.training.loop import Run, StepResult
 from vjepa.training.parallel import Share, World, whole_state
 from vjepa.training.schedule import WarmupStableDecay
 
 ENCODE_BATCH = 64
+
+
+def first_by_hash(episodes: Sequence[Episode], share: float) -> list[Episode]:
+    """A share of the episodes, at least one, in their order: a smaller share is a part of every larger one."""
+    ranked = sorted(episodes, key=lambda episode: hashlib.sha256(episode.key.encode()).digest())
+    chosen = {episode.key for episode in ranked[: math.ceil(share * len(episodes))]}
+    return [episode for episode in episodes if episode.key in chosen]
 
 
 class LatentEpisodes:
@@ -133,9 +142,9 @@ class Posttraining:
             checkpoint_every=config.checkpoint_every,
         )
 
-    def train(self) -> None:
-        """Train to the end of the schedule, from the run's checkpoint if it has one."""
-        self.run.train("posttrain", self)
+    def train(self, title: str = "posttrain") -> None:
+        """Train to the end of the schedule, from the run's checkpoint if it has one; `title` names it on the screen."""
+        self.run.train(title, self)
 
     def take_step(self, step: int, part: int) -> StepResult:
         """The loss of a pass: both terms weigh alike."""
@@ -167,8 +176,9 @@ def evaluate(model: WorldModel, episodes: Sequence[Episode], frames: int, seed: 
     """L1 of the next latents on held-out windows, beside copying the last frame and the same model misled.
 
     Returns:
-        `latent_l1`, `latent_l1_copy_last` (the next frame is as this one) and `latent_l1_shuffled_actions` (each window
-        is given the actions of a window of another episode), with intervals over episodes.
+        `latent_l1`, `latent_l1_copy_last` (the next frame is as this one), `latent_l1_shuffled_actions` (each window is
+        given the actions of a window of another episode) and `latent_error_share` (the first as a share of the second:
+        L1 of one encoder's latents can't be held against another's, this can), with intervals over episodes.
     """
     clips = ClipSampler(episodes, frames, stride=1, seed=seed)
     latents = LatentEpisodes(model, episodes, "held-out episodes")
@@ -186,7 +196,9 @@ def evaluate(model: WorldModel, episodes: Sequence[Episode], frames: int, seed: 
         }
         for name, guess in guesses.items():
             errors[name].append((guess - z[:, 1:]).abs().mean((1, 2, 3)).cpu())
-    return {name: mean(torch.cat(values).numpy(), every.episodes) for name, values in errors.items()}
+    found = {name: torch.cat(values).numpy() for name, values in errors.items()}
+    share = ratio(found["latent_l1"], found["latent_l1_copy_last"], every.episodes)
+    return {**{name: mean(values, every.episodes) for name, values in found.items()}, "latent_error_share": share}
 
 
 def windows_of_other_episodes(episodes: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -20,8 +20,9 @@ from vjepa.nn.predictor import Predictor
 from vjepa.pretraining.batches import PretrainBatches
 from vjepa.pretraining.loss import Masks, jepa_loss, target_features
 from vjepa.pretraining.phases import phase_at, phases_of
+from vjepa.pretraining.pixels import PixelObjective
 from vjepa.pretraining.start import give_weights, identity_of
-from vjepa.pretraining.watch import require_learning, state_readout, varies, watch
+from vjepa.pretraining.watch import distance_agreement, require_learning, state_readout, varies, watch
 from vjepa.training.loop import Run, StepResult
 from vjepa.training.parallel import World, whole_state
 from vjepa.training.schedule import WarmupStableDecay, linear, update_ema
@@ -52,7 +53,11 @@ class JepaObjective(nn.Module):
 
     def clip_features(self, video: Tensor) -> Tensor:
         """The target encoder's mean feature of each clip: `[B, 3, T, H, W] -> [B, D]`."""
-        return target_features(self.target_encoder, video).mean(1)
+        return self.token_features(video).mean(1)
+
+    def token_features(self, video: Tensor) -> Tensor:
+        """The target encoder's features of the last block: `[B, 3, T, H, W] -> [B, N, D]`."""
+        return target_features(self.target_encoder, video)[..., -self.target_encoder.width :]
 
 
 class Pretraining:
@@ -88,7 +93,7 @@ class Pretraining:
         self.target_encoder: VisionTransformer = copy.deepcopy(self.context_encoder).requires_grad_(False)
         phases = phases_of(encoder, config, self.world)
         self.batches = PretrainBatches(source, self.context_encoder, config, seed, phases)
-        self.objective = JepaObjective(self.context_encoder, self.target_encoder, self.predictor, config.context_weight)
+        self.objective = new_objective(self.context_encoder, self.target_encoder, self.predictor, config)
         identity = {name: value for name, value in asdict(config).items() if name not in HOW}
         self.run = Run(
             folder=folder,
@@ -116,7 +121,8 @@ class Pretraining:
             partly_used=encoder.image_patches,
         )
         if isinstance(self.objective, FSDPModule):
-            register_fsdp_forward_method(self.objective, "clip_features")
+            for name in ("clip_features", "token_features"):
+                register_fsdp_forward_method(self.objective, name)
 
     def train(self) -> None:
         """Train to the end of the schedule, from the run's checkpoint if it has one.
@@ -133,11 +139,14 @@ class Pretraining:
         with self.run.waiting():
             seen, target, masks = self.batches.of(step, part)
         masks = [(context.to(device), hidden.to(device)) for context, hidden in masks]
-        loss, targets = self.run.objective(seen.to(device), target.to(device), masks)
+        target = target.to(device)
+        loss, targets = self.run.objective(seen.to(device), target, masks)
 
+        @torch.no_grad()
         def monitors() -> dict[str, float]:
             readout = self.readout() if step % self.config.readout_every == 0 else {}
-            return {"ema": self.momentum(step), **watch(targets.detach().float()), **readout}
+            features = self.objective.token_features(target) if targets is None else targets
+            return {"ema": self.momentum(step), **watch(features.float()), **readout}
 
         return StepResult(loss, monitors)
 
@@ -147,14 +156,25 @@ class Pretraining:
 
     @torch.no_grad()
     def readout(self) -> dict[str, float]:
-        """`state_readout` of the clips that the loader would draw first; nothing if no state varies."""
-        features, states = [], []
+        """`state_readout` and `distance_agreement` of the clips that the loader would draw first.
+
+        The latter is of their last frames, each alone. Nothing if no state varies.
+        """
+        features, latents, states = [], [], []
         for videos, ends in self.batches.first_clips():
-            parts = videos.split(self.batches.phases[0].share.micro_batch)
-            features += [self.objective.clip_features(part.to(self.world.device)).cpu() for part in parts]
+            for part in videos.split(self.batches.phases[0].share.micro_batch):
+                clips = part.to(self.world.device)
+                last = clips[:, :, -1:].expand(-1, -1, self.encoder_config.tubelet, -1, -1)
+                features.append(self.objective.clip_features(clips).cpu())
+                latents.append(self.objective.token_features(last).cpu())
             states.append(torch.from_numpy(ends))
-        found = torch.cat(states)
-        return {"state_readout": state_readout(torch.cat(features), found)} if varies(found).any() else {}
+        known = torch.cat(states)
+        if not varies(known).any():
+            return {}
+        return {
+            "state_readout": state_readout(torch.cat(features), known),
+            "distance_agreement": distance_agreement(torch.cat(latents), known),
+        }
 
     def after_step(self, step: int) -> None:
         """Let the target encoder follow."""
@@ -173,9 +193,19 @@ class Pretraining:
         return encoder, predictor
 
 
+def new_objective(
+    context_encoder: VisionTransformer, target_encoder: VisionTransformer, predictor: Predictor, config: PretrainConfig
+) -> JepaObjective | PixelObjective:
+    """The networks with the loss that the settings ask for."""
+    if config.predict == "pixels":
+        return PixelObjective(context_encoder, target_encoder, predictor)
+    return JepaObjective(context_encoder, target_encoder, predictor, config.context_weight)
+
+
 def new_predictor(encoder: EncoderConfig, config: PretrainConfig) -> Predictor:
     """A predictor with random weights, of the sizes of the settings."""
     levels = len(encoder.levels) or 1
+    pixels = 3 * encoder.tubelet * encoder.patch**2
     return Predictor(
         encoder.width * levels,
         config.predictor_width,
@@ -183,6 +213,7 @@ def new_predictor(encoder: EncoderConfig, config: PretrainConfig) -> Predictor:
         config.predictor_heads,
         config.predictor_mlp_ratio,
         tiled_rope=encoder.tiled_rope,
+        output_width=pixels if config.predict == "pixels" else None,
         levels=levels,
         context_head=config.context_head,
         modalities=encoder.image_patches,

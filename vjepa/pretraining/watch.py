@@ -18,6 +18,8 @@ RANK_TOKENS = 64
 """Tokens of each clip whose spectrum is taken: its cost grows with their number."""
 RIDGE = 0.1
 """Of the read-out, for each clip, in units of the standardised features."""
+MIN_SCALE = 0.05
+"""Of a layer-normalised feature's deviation: what hardly varies must not be blown up."""
 MOVES = 1e-4
 """A state's value that varies less says nothing about features."""
 
@@ -70,6 +72,29 @@ def state_readout(features: Tensor, states: Tensor) -> float:
     gram = x[:known].T @ x[:known] + RIDGE * known * torch.eye(x.shape[1], dtype=x.dtype)
     guess = x[known:] @ torch.linalg.solve(gram, x[:known].T @ y[:known])
     return float(1 - ((guess - y[known:]).square().sum(0) / y[known:].square().sum(0).clamp_min(1e-12)).mean())
+
+
+def distance_agreement(latents: Tensor, states: Tensor) -> float:
+    """Whether frames whose latents are near each other show near states: Spearman's correlation over all pairs.
+
+    A planner goes where the latents come nearest to the goal's, so it is led by just this. Latents are measured as the
+    world model measures them: L1, each place and feature by its own deviation.
+
+    Args:
+        latents: of single frames, `[M, N, D]`.
+        states: `[M, S]`; values that do not vary are left out, the others count alike.
+
+    Returns:
+        1: they are ordered alike; 0: they have nothing to do with each other.
+    """
+    found = F.layer_norm(latents.float(), latents.shape[-1:]).flatten(1)
+    found = found / found.std(0).clamp_min(MIN_SCALE)
+    known = states[:, varies(states)].double()
+    known = known / known.std(0)
+    pairs = torch.triu_indices(len(found), len(found), offset=1)
+    apart = [torch.cdist(found, found, p=1), torch.cdist(known, known)]
+    ranks = [distances[pairs[0], pairs[1]].argsort().argsort().double() for distances in apart]
+    return float(torch.corrcoef(torch.stack(ranks))[0, 1])
 
 
 def varies(states: Tensor) -> Tensor:

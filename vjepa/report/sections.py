@@ -104,6 +104,7 @@ def curves(inputs: Inputs, collapse: CollapseConfig) -> dict[str, list[Values]]:
             ("Effective rank", ["effective_rank"]),
             ("Similarity of different clips", ["clip_similarity"]),
             ("Linear read-out of the state (R²)", ["state_readout"]),
+            ("Agreement of distances between latents and between states", ["distance_agreement"]),
             ("Length of the gradient", ["gradient_norm"]),
         ),
         "posttrain": (("Loss", ["loss"]), ("Its two parts", ["teacher_forcing", "rollout"])),

@@ -15,6 +15,7 @@ import mujoco
 import numpy as np
 
 from vjepa.errors import UserError
+from vjepa.sim.look import Distractor
 
 LIBRARIES = {"egl": "EGL", "osmesa": "OSMesa"}
 INSTALL = "apt-get install -y libegl1 libgl1 libopengl0 libgl1-mesa-dri"
@@ -71,15 +72,26 @@ class Camera:
         self._options = mujoco.MjvOption()
         self._options.sitegroup[:] = 0  # sites mark the targets, which must not be seen
 
-    def render(self, data: mujoco.MjData) -> np.ndarray:
-        """The picture of the present moment: `uint8 [size, size, 3]`."""
+    def render(self, data: mujoco.MjData, distractor: Distractor | None = None) -> np.ndarray:
+        """The picture of the present moment, with a distractor if there is one: `uint8 [size, size, 3]`."""
         self._renderer.update_scene(data, self._name, self._options)
+        if distractor is not None:
+            add_to_picture(self._renderer.scene, distractor)
         return self._renderer.render().copy()
 
     def close(self) -> None:
         """Free the OpenGL context; happens by itself when Python ends."""
         atexit.unregister(self.close)
         self._renderer.close()
+
+
+def add_to_picture(scene: mujoco.MjvScene, distractor: Distractor) -> None:
+    """Add a distractor to what is drawn: the physics never meets it, so the model needs no change."""
+    kind = mujoco.mjtGeom.mjGEOM_BOX if distractor.box else mujoco.mjtGeom.mjGEOM_SPHERE
+    size = np.full(3, distractor.radius)
+    colour = np.append(distractor.rgb, 1).astype(np.float32)
+    mujoco.mjv_initGeom(scene.geoms[scene.ngeom], kind, size, distractor.position, np.eye(3).ravel(), colour)
+    scene.ngeom += 1
 
 
 def thin_meshes(model: mujoco.MjModel, cell: float) -> None:

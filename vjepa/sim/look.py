@@ -1,7 +1,8 @@
-"""What a scene looks like: light, colours and camera, drawn anew for every scene."""
+"""What a scene looks like: light, colours, camera and a distractor, drawn anew for every scene."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import mujoco
@@ -13,6 +14,36 @@ CHANGED = ("light_diffuse", "light_dir", "mat_rgba", "geom_rgba", "cam_pos")
 """The arrays of a model that a look changes; whoever dresses a model again restores them first."""
 
 DEFAULT_RGBA = (0.5, 0.5, 0.5, 1)
+
+
+DISTRACTOR_LOW, DISTRACTOR_HIGH = np.array([-0.35, 0.45]), np.array([0.35, 0.95])
+"""x and y in m: where on the table a distractor lies."""
+DISTRACTOR_RADIUS_M = (0.03, 0.06)
+
+
+@dataclass(frozen=True)
+class Distractor:
+    """A ball or box that is seen and touches nothing.
+
+    Attributes:
+        box: whether it is a box, not a ball.
+        position: `float [3]`, its centre, m.
+        radius: half its height, m.
+        rgb: `float [3]`, 0 to 1.
+    """
+
+    box: bool
+    position: np.ndarray
+    radius: float
+    rgb: np.ndarray
+
+
+def draw_distractor(variation: Variation, rng: np.random.Generator) -> Distractor | None:
+    """A scene's distractor, if it has one. The same numbers are drawn whatever the share of scenes that have one."""
+    drawn, box = rng.random(2)
+    radius, rgb = rng.uniform(*DISTRACTOR_RADIUS_M), rng.random(3)
+    place = rng.uniform(DISTRACTOR_LOW, DISTRACTOR_HIGH)
+    return Distractor(box < 0.5, np.append(place, radius), radius, rgb) if drawn < variation.distractor else None
 
 
 def dress(model: mujoco.MjModel, camera: int, variation: Variation, rng: np.random.Generator) -> None:

@@ -70,6 +70,7 @@ class Scene:
         self._camera = Camera(self._model, CAMERA, image_size)
         self._arrays = {name: getattr(self._model, name).copy() for name in (*MOVED_BY_META_WORLD, *look.CHANGED)}
         self._headlight = [colour.copy() for colour in look.headlight(self._model)]
+        self._distractor: look.Distractor | None = None
         self._expert: Any = None
 
     def reset(self, seed: int, variation: Variation) -> None:
@@ -80,6 +81,7 @@ class Scene:
             colour[:] = value
         rng = np.random.default_rng((seed, zlib.crc32(self.task.encode())))
         look.dress(self._model, self._camera_id, variation, rng)
+        self._distractor = look.draw_distractor(variation, rng)
         self._world.seed(seed)
         # Meta-World's reset sets the task up twice and keeps the second; once is enough.
         mujoco.mj_resetData(self._model, self._data)
@@ -156,7 +158,7 @@ class Scene:
 
     def render(self) -> np.ndarray:
         """What the camera sees: `uint8 [image_size, image_size, 3]`."""
-        return self._camera.render(self._data)
+        return self._camera.render(self._data, self._distractor)
 
     def close(self) -> None:
         """Free the renderer."""

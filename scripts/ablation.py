@@ -1,0 +1,213 @@
+"""Train and measure every arm of conf/arm/ with several training seeds, as DVC experiments, and keep what came out.
+
+    make ablation                                                # what is not recorded yet, two trials at a time
+    python -m scripts.ablation --arms untrained pixels --seeds 11 12 --jobs 4
+
+A trial is what one command reruns: `dvc exp run -S +arm=pixels -S +measure=ablation -S seed=11 probe plan`. All of them
+share the data (`data_seed`) and the closed loop's scenes. Trials wait in DVC's queue and run in folders of their own;
+what has ended is written to docs/experiments.jsonl at once, so that this program may be stopped and started again:
+trials that are recorded, with the settings that they would have now, are not run again. docs/experiments.md is made
+from that file (`python -m scripts.experiments`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from scripts.compose import compose
+from scripts.experiments import ARMS, RECORDS, read_records, write_page, write_records
+from stages.runner import TRIALS
+from vjepa.errors import UserError
+from vjepa.report.quantities import quantities
+
+MEASURE = "+measure=ablation"
+SEEDS = (11, 12, 13)
+TARGETS = ("probe", "plan")
+STAGES = ("pretrain", "posttrain", "probe", "plan")
+"""Whose metrics are kept."""
+TIMINGS = Path("runs/ablation")
+POLL_S = 2
+SETTLED = ("Success", "Failed")
+
+console = Console(stderr=True, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """An arm with a training seed; `name` is its experiment's, and the same for the same settings alone."""
+
+    arm: str
+    seed: int
+    name: str
+
+    @classmethod
+    def of(cls, arm: str, seed: int) -> Trial:
+        """Its name says what its settings come to: a change of the profile makes it another trial."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "params.yaml"
+            compose(path, overrides(arm, seed))
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+        return cls(arm, seed, f"{arm.replace('_', '-')}-{seed}-{digest}")
+
+    @property
+    def command(self) -> list[str]:
+        """What reruns it."""
+        return [
+            "dvc",
+            "exp",
+            "run",
+            *(part for override in overrides(self.arm, self.seed) for part in ("-S", override)),
+            *TARGETS,
+        ]
+
+
+def overrides(arm: str, seed: int) -> list[str]:
+    """What Hydra is told."""
+    return [f"+arm={arm}", MEASURE, f"seed={seed}"]
+
+
+def run(*command: str, **environment: str) -> str:
+    """What a command prints.
+
+    Raises:
+        UserError: it failed.
+    """
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
+    if done.returncode:
+        last = (done.stderr or done.stdout).strip().splitlines()[-1:]
+        raise UserError(f"`{' '.join(command)}` failed: {' '.join(last)}")
+    return done.stdout
+
+
+def queue() -> dict[str, str]:
+    """The state of each trial in DVC's queue, by name."""
+    found = {}
+    for line in run("dvc", "queue", "status").splitlines()[1:]:
+        words = line.split()
+        state = next((word for word in words if word in (*SETTLED, "Queued", "Running")), None)
+        if state and len(words) > 2:
+            found[words[1]] = state
+    return found
+
+
+def finished() -> dict[str, str]:
+    """The commit of each experiment that has ended well, by name."""
+    lines = run("git", "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps").splitlines()
+    pairs = [line.split() for line in lines]
+    return {name.rpartition("/")[2]: commit for commit, name in pairs if not name.startswith("refs/exps/celery")}
+
+
+def rounded(value: float | None) -> float | None:
+    """To five figures."""
+    return None if value is None else float(f"{value:.5g}")
+
+
+def record(trial: Trial, commit: str) -> dict[str, Any]:
+    """What is kept of a trial that has ended."""
+    seconds = TIMINGS / f"{trial.name}.json"
+    numbers: dict[str, list[float | None]] = {}
+    for stage in STAGES:
+        values = json.loads(run("git", "show", f"{commit}:metrics/{stage}.json"))
+        for q in quantities(stage, values):
+            numbers[f"{stage}.{q.name}"] = [rounded(part) for part in (q.value, q.low, q.high, q.n)]
+    return {
+        "arm": trial.arm,
+        "seed": trial.seed,
+        "name": trial.name,
+        "command": " ".join(trial.command),
+        "code": run("git", "rev-parse", f"{commit}^").strip()[:12],
+        "stages": json.loads(seconds.read_text()) if seconds.exists() else {},
+        "numbers": numbers,
+    }
+
+
+def keep(trials: Sequence[Trial]) -> list[Trial]:
+    """Record what has ended; returns the trials that are not recorded."""
+    records = read_records()
+    known = {entry["name"] for entry in records}
+    done = finished()
+    new = [trial for trial in trials if trial.name in done and trial.name not in known]
+    if new:
+        records += [record(trial, done[trial.name]) for trial in new]
+        write_records(records)
+        write_page(records)
+        for trial in new:
+            console.print(f"recorded {trial.arm}, seed {trial.seed}")
+    return [trial for trial in trials if trial.name not in known and trial.name not in done]
+
+
+def enqueue(missing: Sequence[Trial]) -> None:
+    """Put trials into DVC's queue, save those that wait or run already; those that failed come again."""
+    states = queue()
+    if failed := [trial.name for trial in missing if states.get(trial.name) == "Failed"]:
+        run("dvc", "queue", "remove", *failed)
+    for trial in missing:
+        if states.get(trial.name) not in ("Queued", "Running"):
+            command = trial.command
+            run(*command[:3], "--queue", "--name", trial.name, *command[3:])
+            console.print(f"queued {trial.arm}, seed {trial.seed}")
+
+
+def wait(trials: Sequence[Trial]) -> Iterator[list[Trial]]:
+    """The trials that are not recorded, each time that one has ended, until none is waiting or running."""
+    missing = keep(trials)
+    while missing:
+        states = queue()
+        still = [trial for trial in missing if states.get(trial.name) in ("Queued", "Running")]
+        if not still:
+            break
+        time.sleep(POLL_S)
+        before, missing = missing, keep(missing)
+        if len(missing) < len(before):
+            yield missing
+
+
+def main() -> None:
+    """Run what is missing; exits with 1 where a trial failed."""
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.ablation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    known = sorted(path.stem for path in ARMS.glob("*.yaml"))
+    parser.add_argument("--arms", nargs="+", choices=known, default=known, metavar="ARM", help=f"of {', '.join(known)}")
+    parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS, metavar="SEED", help="training seeds")
+    parser.add_argument("--jobs", type=int, default=2, help="trials at a time, of one thread each (default: 2)")
+    arguments = parser.parse_args()
+    # seed by seed: whoever stops early has every arm
+    trials = [Trial.of(arm, seed) for seed in arguments.seeds for arm in arguments.arms]
+    try:
+        missing = keep(trials)
+        if missing:
+            console.print(f"{len(missing)} of {len(trials)} trials are not recorded; first the data they share")
+            subprocess.run(["dvc", "repro", "validate"], check=True)
+            enqueue(missing)
+            TIMINGS.mkdir(parents=True, exist_ok=True)
+            environment = {TRIALS: str(TIMINGS.absolute()), "OMP_NUM_THREADS": "1"}
+            run("dvc", "queue", "start", "--jobs", str(arguments.jobs), **environment)
+            for missing in wait(trials):
+                console.print(f"{len(missing)} to go")
+        missing = keep(trials)
+    except (UserError, subprocess.CalledProcessError) as error:
+        console.print(f"[bold red]ablation:[/] {error}")
+        sys.exit(1)
+    if missing:
+        names = " ".join(trial.name for trial in missing)
+        console.print(f"[bold red]failed:[/] {names}; `dvc queue logs NAME` says why")
+        sys.exit(1)
+    console.print(f"all {len(trials)} trials are in {RECORDS}")
+
+
+if __name__ == "__main__":
+    main()
