@@ -92,7 +92,7 @@ def over_seeds(name: str, found: Sequence[Sequence[float]]) -> Quantity:
 
 
 def by_arm(records: Iterable[Record]) -> dict[str, list[Record]]:
-    """The trials of each arm, of those with its newest settings alone."""
+    """The trials of each arm, also those that were run before its settings changed: each row says its code."""
     found: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         found[record["arm"]].append(record)

@@ -35,10 +35,17 @@ def ratio(numerators: ArrayLike, denominators: ArrayLike, groups: ArrayLike, see
         raise ValueError("a ratio needs two equally long lists of finite values, the second not below 0 and not all 0")
     _, units = np.unique(np.asarray(groups), return_inverse=True)
     sums, parts = np.bincount(units, above), np.bincount(units, below)
+    low, high = resampled_bounds(sums, parts, seed)
+    return {"value": float(above.sum() / below.sum()), "low": low, "high": high, "n": len(sums)}
+
+
+def resampled_bounds(sums: np.ndarray, parts: np.ndarray, seed: int) -> tuple[float, float]:
+    """Bootstrap interval of the sum of `sums` over that of `parts`, one of each an independent unit."""
     draws = np.random.default_rng(seed).integers(len(sums), size=(RESAMPLES, len(sums)))
-    resampled = sums[draws].sum(1) / np.where(parts[draws].any(1), parts[draws].sum(1), np.nan)
-    low, high = np.nanquantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return {"value": float(above.sum() / below.sum()), "low": float(low), "high": float(high), "n": len(sums)}
+    below = parts[draws].sum(1)
+    ratios = sums[draws].sum(1)[below > 0] / below[below > 0]
+    low, high = np.quantile(ratios, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
 
 
 def mean(values: ArrayLike, groups: ArrayLike | None = None, seed: int = 0) -> Estimate:
@@ -55,10 +62,8 @@ def mean(values: ArrayLike, groups: ArrayLike | None = None, seed: int = 0) -> E
         raise ValueError("a mean needs a list of at least one finite value")
     _, units = np.unique(np.arange(len(values)) if groups is None else np.asarray(groups), return_inverse=True)
     sums, counts = np.bincount(units, values), np.bincount(units)
-    draws = np.random.default_rng(seed).integers(len(sums), size=(RESAMPLES, len(sums)))
-    resampled = sums[draws].sum(1) / counts[draws].sum(1)
-    low, high = np.quantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = resampled_bounds(sums, counts, seed)
     if low == high and set(values) <= {0.0, 1.0}:
         # Resampling answers that are all alike says nothing about how sure that is; Wilson's interval does.
         return {**rate(np.full(len(sums), values[0] == 1)), "value": float(values.mean())}
-    return {"value": float(values.mean()), "low": float(low), "high": float(high), "n": len(sums)}
+    return {"value": float(values.mean()), "low": low, "high": high, "n": len(sums)}

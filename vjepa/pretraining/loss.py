@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from vjepa.nn.encoder import VisionTransformer, gather_tokens
 from vjepa.nn.predictor import Predictor
@@ -74,3 +74,21 @@ def mask_distances(context_ids: Tensor, target_ids: Tensor, positions: Tensor) -
     """How far each context token is from the nearest masked one, in grid units of time, row and column: `[B, K]`."""
     between = torch.cdist(positions.float(), positions.float())
     return between[context_ids.unsqueeze(2), target_ids.unsqueeze(1)].amin(2)
+
+
+class Networks(nn.Module):
+    """The networks of pretraining as one module that can be spread over processes; a subclass adds the loss."""
+
+    def __init__(
+        self, context_encoder: VisionTransformer, target_encoder: VisionTransformer, predictor: Predictor
+    ) -> None:
+        super().__init__()
+        self.context_encoder, self.target_encoder, self.predictor = context_encoder, target_encoder, predictor
+
+    def clip_features(self, video: Tensor) -> Tensor:
+        """The target encoder's mean feature of each clip: `[B, 3, T, H, W] -> [B, D]`."""
+        return self.token_features(video).mean(1)
+
+    def token_features(self, video: Tensor) -> Tensor:
+        """The target encoder's features of the last block: `[B, 3, T, H, W] -> [B, N, D]`."""
+        return target_features(self.target_encoder, video)[..., -self.target_encoder.width :]

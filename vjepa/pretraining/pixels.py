@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from vjepa.nn.encoder import VisionTransformer, gather_tokens
 from vjepa.nn.predictor import Predictor
 from vjepa.nn.rope import grid_positions
-from vjepa.pretraining.loss import Masks, target_features
+from vjepa.pretraining.loss import Masks, Networks
 
 EPSILON = 1e-6  # of a patch's variance: VideoMAE's
 
@@ -41,23 +41,9 @@ def masked_pixel_loss(
     return torch.stack(losses).mean()
 
 
-class PixelObjective(nn.Module):
+class PixelObjective(Networks):
     """An encoder and a predictor of pixels with their loss, in the place of `JepaObjective`."""
-
-    def __init__(
-        self, context_encoder: VisionTransformer, target_encoder: VisionTransformer, predictor: Predictor
-    ) -> None:
-        super().__init__()
-        self.context_encoder, self.target_encoder, self.predictor = context_encoder, target_encoder, predictor
 
     def forward(self, seen: Tensor, target: Tensor, masks: Masks) -> tuple[Tensor, None]:
         """See `masked_pixel_loss`; no features of a teacher come with it."""
         return masked_pixel_loss(self.context_encoder, self.predictor, seen, masks, target), None
-
-    def token_features(self, video: Tensor) -> Tensor:
-        """What the kept encoder makes of a clip, for the monitors: `[B, 3, T, H, W] -> [B, N, D]`."""
-        return target_features(self.target_encoder, video)
-
-    def clip_features(self, video: Tensor) -> Tensor:
-        """The kept encoder's mean feature of each clip: `[B, 3, T, H, W] -> [B, D]`."""
-        return self.token_features(video).mean(1)

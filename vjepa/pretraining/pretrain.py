@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributed.fsdp import FSDPModule, register_fsdp_forward_method
 
 from vjepa.checkpoints.encoder import build_encoder
@@ -18,7 +18,7 @@ from vjepa.data.clips import ClipSource
 from vjepa.nn.encoder import VisionTransformer
 from vjepa.nn.predictor import Predictor
 from vjepa.pretraining.batches import PretrainBatches
-from vjepa.pretraining.loss import Masks, jepa_loss, target_features
+from vjepa.pretraining.loss import Masks, Networks, jepa_loss
 from vjepa.pretraining.phases import phase_at, phases_of
 from vjepa.pretraining.pixels import PixelObjective
 from vjepa.pretraining.start import give_weights, identity_of
@@ -31,7 +31,7 @@ HOW = ("workers", "kept_mb", "cooldown_micro_batch", "keep", "engine")
 """Settings that do not change what is learned: a run may go on with others."""
 
 
-class JepaObjective(nn.Module):
+class JepaObjective(Networks):
     """The networks of V-JEPA 2 with their loss, as one module that can be spread over processes."""
 
     def __init__(
@@ -41,8 +41,7 @@ class JepaObjective(nn.Module):
         predictor: Predictor,
         context_weight: float,
     ) -> None:
-        super().__init__()
-        self.context_encoder, self.target_encoder, self.predictor = context_encoder, target_encoder, predictor
+        super().__init__(context_encoder, target_encoder, predictor)
         self.context_weight = context_weight
 
     def forward(self, seen: Tensor, target: Tensor, masks: Masks) -> tuple[Tensor, Tensor]:
@@ -50,14 +49,6 @@ class JepaObjective(nn.Module):
         return jepa_loss(
             self.context_encoder, self.target_encoder, self.predictor, seen, masks, self.context_weight, target
         )
-
-    def clip_features(self, video: Tensor) -> Tensor:
-        """The target encoder's mean feature of each clip: `[B, 3, T, H, W] -> [B, D]`."""
-        return self.token_features(video).mean(1)
-
-    def token_features(self, video: Tensor) -> Tensor:
-        """The target encoder's features of the last block: `[B, 3, T, H, W] -> [B, N, D]`."""
-        return target_features(self.target_encoder, video)[..., -self.target_encoder.width :]
 
 
 class Pretraining:
