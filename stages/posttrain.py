@@ -46,7 +46,7 @@ def run(posttrain: PosttrainConfig, seed: int) -> None:
             model = training.trained()
             if world.leads:
                 found = evaluate(model.to(world.device), load_episodes(SHARDS, "test"), posttrain.frames, seed)
-                metrics |= {f"{name}{suffix}": found[name] for name in (found if not suffix else [COMPARED])}
+                metrics |= {f"{name}{suffix}": found[name] for name in found if not suffix or name == COMPARED}
                 save_world_model(path, model.cpu())
                 finished.append((training.run, log))
         if world.leads:

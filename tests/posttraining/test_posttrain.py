@@ -66,6 +66,14 @@ def test_a_trained_model_beats_copying_and_misled_actions(encoder, tmp_path):
     assert share["low"] < share["value"] < share["high"] < 1
 
 
+def test_where_nothing_moves_no_share_of_a_perfect_copy_is_given(encoder, tmp_path):
+    still = [replace(episode, frames=np.repeat(episode.frames[:1], 12, 0)) for episode in light_episodes(4)]
+    training = Posttraining(encoder, light_episodes(4), CONFIG, 0, tmp_path, "data")
+    errors = evaluate(training.model.eval(), still, frames=4, seed=0)
+    assert errors["latent_l1_copy_last"]["value"] == 0
+    assert "latent_error_share" not in errors
+
+
 def test_a_smaller_share_of_the_episodes_is_a_part_of_a_larger_one():
     episodes = light_episodes(40)
     tenth, half, whole = ([e.key for e in first_by_hash(episodes, share)] for share in (0.1, 0.5, 1.0))

@@ -20,6 +20,8 @@ from vjepa.training.parallel import Share, World
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["tests.training.together"])
+LONGEST_S = 300
+"""After which a process that does not end counts as one that hangs: it has no exit code."""
 KINDS = [pretraining, posttraining]
 
 
@@ -37,8 +39,11 @@ def together(
     for process in started:
         process.start()
     for process in started:
-        process.join()
-    assert [process.exitcode for process in started] == [0] * processes
+        process.join(LONGEST_S)
+    codes = [process.exitcode for process in started]
+    for process in started:
+        process.kill()
+    assert codes == [0] * processes
     return [torch.load(path, weights_only=True) for path in sorted(out.glob("*.pt"))]
 
 

@@ -178,7 +178,8 @@ def evaluate(model: WorldModel, episodes: Sequence[Episode], frames: int, seed: 
     Returns:
         `latent_l1`, `latent_l1_copy_last` (the next frame is as this one), `latent_l1_shuffled_actions` (each window is
         given the actions of a window of another episode) and `latent_error_share` (the first as a share of the second:
-        L1 of one encoder's latents can't be held against another's, this can), with intervals over episodes.
+        L1 of one encoder's latents can't be held against another's, this can; there is none where nothing moves and
+        copying is perfect), with intervals over episodes.
     """
     clips = ClipSampler(episodes, frames, stride=1, seed=seed)
     latents = LatentEpisodes(model, episodes, "held-out episodes")
@@ -197,8 +198,10 @@ def evaluate(model: WorldModel, episodes: Sequence[Episode], frames: int, seed: 
         for name, guess in guesses.items():
             errors[name].append((guess - z[:, 1:]).abs().mean((1, 2, 3)).cpu())
     found = {name: torch.cat(values).numpy() for name, values in errors.items()}
-    share = ratio(found["latent_l1"], found["latent_l1_copy_last"], every.episodes)
-    return {**{name: mean(values, every.episodes) for name, values in found.items()}, "latent_error_share": share}
+    estimates = {name: mean(values, every.episodes) for name, values in found.items()}
+    if found["latent_l1_copy_last"].any():
+        estimates["latent_error_share"] = ratio(found["latent_l1"], found["latent_l1_copy_last"], every.episodes)
+    return estimates
 
 
 def windows_of_other_episodes(episodes: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -6,6 +6,7 @@ share, so the loss does not hang on their number beyond rounding.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -21,6 +22,11 @@ from torch.nn.parallel import DistributedDataParallel
 from vjepa.config import EngineConfig
 from vjepa.errors import UserError
 from vjepa.nn.blocks import Block, BlockStack
+
+_GROUPS: list[Any] = []
+"""Held to the end of this process. DDP's reducer may otherwise be the last to hold one, and destroys it with Python's
+lock taken: that waits for gloo's threads, one of which may wait for the lock to let go of a tensor (pytorch#56297)."""
+atexit.register(_GROUPS.clear)
 
 
 @dataclass(frozen=True)
@@ -123,6 +129,7 @@ def joined() -> Iterator[World]:
     else:
         device = torch.device("cpu")
         dist.init_process_group("gloo")
+    _GROUPS.append(dist.group.WORLD)
     try:
         yield World(dist.get_rank(), dist.get_world_size(), device)
     except RuntimeError as error:
