@@ -1,10 +1,11 @@
 """Train and measure every arm of conf/arm/ with several training seeds, as DVC experiments, and keep what came out.
 
     make ablation                                                # what is not recorded yet, two trials at a time
-    python -m scripts.ablation --arms untrained pixels --seeds 11 12 --jobs 4
+    python -m scripts.ablation --arms untrained pixels --shares 1 0.1 --seeds 11 12 --jobs 4
 
-A trial is what one command reruns: `dvc exp run -S +arm=pixels -S +measure=ablation -S seed=11 probe plan`. All of them
-share the data (`data_seed`) and the closed loop's scenes. Trials wait in DVC's queue and run in folders of their own;
+Each arm is post-trained on all robot episodes and on shares of them. A trial is what one command reruns:
+`dvc exp run -S +arm=pixels -S +measure=ablation -S seed=11 probe plan`. All of them share the data (`data_seed`) and
+the closed loop's scenes. Trials wait in DVC's queue and run in folders of their own;
 what has ended is written to docs/experiments.jsonl at once, so that this program may be stopped and started again:
 trials that are recorded, with the settings that they would have now, are not run again. docs/experiments.md is made
 from that file (`python -m scripts.experiments`).
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import json
 import os
 import subprocess
@@ -21,23 +23,29 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import dvc.api
+import pandas as pd
 from rich.console import Console
 
 from scripts.compose import compose
-from scripts.experiments import ARMS, RECORDS, read_records, write_page, write_records
+from scripts.experiments import ARMS, write_page
+from scripts.trials import METRICS, RECORDS, read_records, write_records
 from stages.runner import TRIALS
 from vjepa.errors import UserError
 from vjepa.report.quantities import quantities
 
 MEASURE = "+measure=ablation"
 SEEDS = (11, 12, 13)
+SHARES = (1.0, 0.1, 0.02)
 TARGETS = ("probe", "plan")
 STAGES = ("pretrain", "posttrain", "probe", "plan")
 """Whose metrics are kept."""
+OUTCOMES = "plots/plan/outcomes.csv"
 TIMINGS = Path("runs/ablation")
 POLL_S = 2
 SETTLED = ("Success", "Failed")
@@ -47,36 +55,57 @@ console = Console(stderr=True, soft_wrap=True)
 
 @dataclass(frozen=True)
 class Trial:
-    """An arm with a training seed; `name` is its experiment's, and the same for the same settings alone."""
+    """An arm, post-trained on a share of the episodes, with a training seed.
+
+    Attributes:
+        settings: digest of all settings but the seed.
+        base: digest of those that the arms share.
+    """
 
     arm: str
+    share: float
     seed: int
-    name: str
+    settings: str
+    base: str
 
-    @classmethod
-    def of(cls, arm: str, seed: int) -> Trial:
-        """Its name says what its settings come to: a change of the profile makes it another trial."""
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "params.yaml"
-            compose(path, overrides(arm, seed))
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
-        return cls(arm, seed, f"{arm.replace('_', '-')}-{seed}-{digest}")
+    @property
+    def name(self) -> str:
+        """Of its experiment, and of no experiment with other settings."""
+        return f"{self.arm.replace('_', '-')}-{100 * self.share:g}-{self.seed}-{self.settings}".replace(".", "-")
 
     @property
     def command(self) -> list[str]:
         """What reruns it."""
-        return [
-            "dvc",
-            "exp",
-            "run",
-            *(part for override in overrides(self.arm, self.seed) for part in ("-S", override)),
-            *TARGETS,
-        ]
+        told = [*overrides(self.arm, self.share), f"seed={self.seed}"]
+        return ["dvc", "exp", "run", *(part for override in told for part in ("-S", override)), *TARGETS]
 
 
-def overrides(arm: str, seed: int) -> list[str]:
-    """What Hydra is told."""
-    return [f"+arm={arm}", MEASURE, f"seed={seed}"]
+def overrides(arm: str, share: float) -> list[str]:
+    """What Hydra is told of an arm."""
+    return [f"+arm={arm}", MEASURE, *([] if share == 1 else [f"posttrain.episodes_share={share:g}"])]
+
+
+def digest(overrides: Sequence[str]) -> str:
+    """Of the settings that they come to.
+
+    Raises:
+        UserError: an arm can't be used.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "params.yaml"
+        compose(path, [*overrides, "seed=0"])
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+
+
+def trials_of(arms: Sequence[str], shares: Sequence[float], seeds: Sequence[int]) -> list[Trial]:
+    """Seed by seed, and the largest share first: whoever stops early has every arm.
+
+    Raises:
+        UserError: an arm can't be used.
+    """
+    base = digest([MEASURE])
+    kinds = [(arm, share, digest(overrides(arm, share))) for share in sorted(shares, reverse=True) for arm in arms]
+    return [Trial(arm, share, seed, settings, base) for seed in seeds for arm, share, settings in kinds]
 
 
 def run(*command: str, **environment: str) -> str:
@@ -110,9 +139,9 @@ def finished() -> dict[str, str]:
     return {name.rpartition("/")[2]: commit for commit, name in pairs if not name.startswith("refs/exps/celery")}
 
 
-def rounded(value: float | None) -> float | None:
+def rounded(value: float) -> float:
     """To five figures."""
-    return None if value is None else float(f"{value:.5g}")
+    return float(f"{value:.5g}")
 
 
 def record(trial: Trial, commit: str) -> dict[str, Any]:
@@ -122,15 +151,27 @@ def record(trial: Trial, commit: str) -> dict[str, Any]:
     for stage in STAGES:
         values = json.loads(run("git", "show", f"{commit}:metrics/{stage}.json"))
         for q in quantities(stage, values):
-            numbers[f"{stage}.{q.name}"] = [rounded(part) for part in (q.value, q.low, q.high, q.n)]
+            numbers[f"{stage}.{q.name}"] = [
+                None if part is None else rounded(part) for part in (q.value, q.low, q.high, q.n)
+            ]
     return {
-        "arm": trial.arm,
-        "seed": trial.seed,
+        **asdict(trial),
         "name": trial.name,
-        "command": " ".join(trial.command),
+        "recorded": datetime.now(UTC).date().isoformat(),
         "code": run("git", "rev-parse", f"{commit}^").strip()[:12],
+        "command": " ".join(trial.command),
         "stages": json.loads(seconds.read_text()) if seconds.exists() else {},
         "numbers": numbers,
+        "scenes": scenes(pd.read_csv(io.StringIO(dvc.api.read(OUTCOMES, rev=commit)))),
+    }
+
+
+def scenes(outcomes: pd.DataFrame) -> dict[str, dict[str, list[float]]]:
+    """Of each benchmark and metric what the planner came to in each scene, in the order of the scenes' seeds."""
+    mine = outcomes[outcomes["arm"] == "planner"].sort_values("seed")
+    return {
+        str(name): {metric: [rounded(float(value)) for value in part[metric]] for metric in METRICS}
+        for name, part in mine.groupby("benchmark")
     }
 
 
@@ -145,7 +186,7 @@ def keep(trials: Sequence[Trial]) -> list[Trial]:
         write_records(records)
         write_page(records)
         for trial in new:
-            console.print(f"recorded {trial.arm}, seed {trial.seed}")
+            console.print(f"recorded {trial.name}")
     return [trial for trial in trials if trial.name not in known and trial.name not in done]
 
 
@@ -158,7 +199,7 @@ def enqueue(missing: Sequence[Trial]) -> None:
         if states.get(trial.name) not in ("Queued", "Running"):
             command = trial.command
             run(*command[:3], "--queue", "--name", trial.name, *command[3:])
-            console.print(f"queued {trial.arm}, seed {trial.seed}")
+            console.print(f"queued {trial.name}")
 
 
 def wait(trials: Sequence[Trial]) -> Iterator[list[Trial]]:
@@ -182,12 +223,14 @@ def main() -> None:
     )
     known = sorted(path.stem for path in ARMS.glob("*.yaml"))
     parser.add_argument("--arms", nargs="+", choices=known, default=known, metavar="ARM", help=f"of {', '.join(known)}")
+    parser.add_argument(
+        "--shares", nargs="+", type=float, default=SHARES, metavar="SHARE", help="of the episodes of post-training"
+    )
     parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS, metavar="SEED", help="training seeds")
     parser.add_argument("--jobs", type=int, default=2, help="trials at a time, of one thread each (default: 2)")
     arguments = parser.parse_args()
-    # seed by seed: whoever stops early has every arm
-    trials = [Trial.of(arm, seed) for seed in arguments.seeds for arm in arguments.arms]
     try:
+        trials = trials_of(arguments.arms, arguments.shares, arguments.seeds)
         missing = keep(trials)
         if missing:
             console.print(f"{len(missing)} of {len(trials)} trials are not recorded; first the data they share")

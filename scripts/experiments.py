@@ -7,22 +7,27 @@ arm's training seeds the mean stands in the tables, with an interval over seeds 
 from __future__ import annotations
 
 import argparse
-import json
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from textwrap import fill
 
+import matplotlib as mpl
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 from scipy import stats
 
 from scripts.compose import CONF
+from scripts.trials import Record, over_seeds, paired_difference, read_records
 from vjepa.files import atomic_path
+from vjepa.report.figure import ACCENT, INK, MUTED
 from vjepa.report.quantities import Quantity, baseline_suffix, better, label, spaced, unit
 from vjepa.report.verdicts import amount, judge
 
-ARMS = CONF / "arm"
-RECORDS, PAGE = Path("docs/experiments.jsonl"), Path("docs/experiments.md")
+ARMS, PAGE, PICTURE = CONF / "arm", Path("docs/experiments.md"), Path("docs/experiments.png")
 RIVAL = "untrained"
 TABLES = {
     "Closed loop": ("plan", ("success",)),
@@ -32,77 +37,79 @@ TABLES = {
     "Probes": ("probe", ("hand_error_cm", "motion_accuracy", "task_accuracy")),
 }
 """Title -> the metrics file (empty: any) and the last parts of the numbers that are its columns."""
+DRAWN = (("posttrain", ("latent_error_share",)), ("probe", ("hand_error_cm", "motion_accuracy", "task_accuracy")))
+"""As `TABLES`: what the picture shows beside success in closed loop."""
+PANELS = 4
 FORETELL = (
     "pretrain.loss", "pretrain.feature_deviation", "pretrain.effective_rank", "pretrain.state_readout",
     "pretrain.distance_agreement", "probe.hand_error_cm", "posttrain.latent_error_share",
     "plan.offline.true_action_rank", "plan.offline.direction_error_deg",
 )  # fmt: skip
 """Numbers that are known before the closed loop, the cheapest first."""
-DRAWS = 4000
 INTRODUCTION = f"""# Experiments
 
 Made by `python -m scripts.experiments` from [`experiments.jsonl`](experiments.jsonl), which `make ablation` writes; no
 number here is typed by hand. Every arm has the same data, post-training, planner and held-out scenes and differs in
-what its file in `conf/arm/` says. Numbers are means over training seeds with 95 % intervals over seeds and episodes;
-**+** and **-** mark those whose interval lies apart from that of the arm `{RIVAL}`, on the better or the worse side.
-With three seeds these intervals are rather too short.
+what its file in `conf/arm/` says, and in the share of the robot episodes that post-training sees.
+
+Numbers are means over training seeds with 95 % intervals: Student's over seeds and the one over episodes, in
+quadrature. With three seeds such an interval is wide. **+** and **-** mark what differs from the arm `{RIVAL}` with the
+same share of episodes, for the better or the worse: in closed loop where the interval of the difference, taken scene by
+scene, leaves out 0, elsewhere where the intervals lie apart.
 """
-BEFORE_FORETELLING = """## What foretells the closed loop
+BEFORE_FORETELLING = """### What foretells the closed loop
 
 Rank correlation over all trials between a number that is known early and the mean success of all closed-loop
 benchmarks at the last step; 1 would mean that it puts the trials in the same order. Signs are turned so that more is
 better.
 """
 
-Record = dict[str, Any]
+
+@dataclass(frozen=True)
+class Row:
+    """The trials of one arm with one share of the episodes, that differ in their seed alone."""
+
+    arm: str
+    share: float
+    settings: str
+    trials: tuple[Record, ...]
+
+    @property
+    def name(self) -> str:
+        """As the tables call it."""
+        return self.arm if self.share == 1 else f"{self.arm}, {100 * self.share:g} % of the episodes"
+
+    def measured(self, name: str) -> Quantity | None:
+        """A number over the seeds; None where a trial lacks it or it has no interval."""
+        found = [trial["numbers"].get(name) for trial in self.trials]
+        return over_seeds(name, found) if all(values and values[1] is not None for values in found) else None
+
+    def in_scenes(self, name: str) -> np.ndarray | None:
+        """A number of the closed loop for each seed and scene, `[K, E]`; None if it is none."""
+        _, benchmark, metric = [*name.split("."), "", ""][:3]
+        found = [trial["scenes"].get(benchmark, {}).get(metric) for trial in self.trials]
+        return None if None in found else np.array(found, float)
+
+    def mark(self, name: str, rival: Row) -> str:
+        """Whether a number is better (+) or worse (-) than the rival's, or can't be told apart (nothing)."""
+        mine, theirs = self.measured(name), rival.measured(name)
+        if mine is None or theirs is None:
+            return ""
+        scenes, of_rival = self.in_scenes(name), rival.in_scenes(name)
+        if scenes is None or of_rival is None:
+            return {"beats": " **+**", "loses": " **-**"}.get(str(judge(mine, theirs)), "")
+        _, low, high = paired_difference(scenes, of_rival)
+        if low <= 0 <= high:
+            return ""
+        return " **+**" if (low > 0) == (better(name) == "higher") else " **-**"
 
 
-def read_records(path: Path = RECORDS) -> list[Record]:
-    """The trials, one a line."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def write_records(records: Iterable[Record], path: Path = RECORDS) -> None:
-    """One line a trial, in the order of arms and seeds."""
-    ordered = sorted(records, key=lambda record: (record["arm"], record["seed"], record["name"]))
-    path.parent.mkdir(exist_ok=True)
-    with atomic_path(path) as temporary:
-        temporary.write_text("".join(json.dumps(record) + "\n" for record in ordered))
-
-
-def over_seeds(name: str, found: Sequence[Sequence[float]]) -> Quantity:
-    """The mean of a number over training seeds, with a 95 % interval over seeds and episodes.
-
-    Seeds are resampled, and each one's number within its own interval over episodes. Three seeds say little of how much
-    seeds differ: the interval is then rather too short.
-
-    Args:
-        name: of the number.
-        found: value, low, high and n of each seed.
-    """
-    values, lows, highs = (np.array([part[i] for part in found], float) for i in range(3))
-    rng = np.random.default_rng(0)
-    drawn = rng.integers(len(values), size=(DRAWS, len(values)))
-    noise = rng.normal(size=drawn.shape)
-    spread = np.where(noise > 0, (highs - values)[drawn], (values - lows)[drawn]) / stats.norm.ppf(0.975)
-    low, high = np.quantile((values[drawn] + noise * spread).mean(1), [0.025, 0.975])
-    file, _, last = name.partition(".")
-    n = round(sum(part[3] for part in found))
-    return Quantity(file, last, float(values.mean()), float(low), float(high), n)
-
-
-def by_arm(records: Iterable[Record]) -> dict[str, list[Record]]:
-    """The trials of each arm, also those that were run before its settings changed: each row says its code."""
-    found: dict[str, list[Record]] = defaultdict(list)
+def rows_of(records: Iterable[Record]) -> list[Row]:
+    """By arm and share; where an arm's own settings changed, the later ones follow as another row."""
+    found: dict[tuple[str, float, str], list[Record]] = defaultdict(list)
     for record in records:
-        found[record["arm"]].append(record)
-    return dict(found)
-
-
-def measured(trials: Sequence[Record], name: str) -> Quantity | None:
-    """A number of an arm; None where a trial lacks it or it has no interval."""
-    found = [trial["numbers"].get(name) for trial in trials]
-    return over_seeds(name, found) if all(values and values[1] is not None for values in found) else None
+        found[record["arm"], record["share"], record["settings"]].append(record)
+    return [Row(*key, tuple(trials)) for key, trials in sorted(found.items(), key=lambda kind: -kind[0][1])]
 
 
 def columns(records: Sequence[Record], file: str, lasts: Sequence[str]) -> list[str]:
@@ -122,27 +129,23 @@ def heading(name: str) -> str:
     return spaced(parts[1]) if len(parts) == 3 and parts[1] != "offline" else label(name)
 
 
-def cell(quantity: Quantity | None, rival: Quantity | None) -> str:
-    """A number with its interval and whether it is told apart from the untrained arm's: better (+) or worse (-)."""
-    if quantity is None:
-        return ""
-    verdict = judge(quantity, rival) if rival is not None else None
-    mark = {"beats": " **+**", "loses": " **-**"}.get(str(verdict), "")
-    return amount(quantity, unit(quantity.name)) + mark
-
-
-def table(title: str, arms: Mapping[str, list[Record]], names: Sequence[str]) -> list[str]:
-    """A Markdown table with a row for each arm."""
+def table(title: str, rows: Sequence[Row], names: Sequence[str]) -> list[str]:
+    """A Markdown table with a line for each arm."""
+    rivals = {row.share: row for row in rows if row.arm == RIVAL}
     lines = [
-        f"### {title}",
+        f"#### {title}",
         "",
         "| arm | seeds | " + " | ".join(map(heading, names)) + " |",
         "|---" * (len(names) + 2) + "|",
     ]
-    for arm, trials in arms.items():
-        rivals = arms.get(RIVAL, []) if arm != RIVAL else []
-        cells = [cell(measured(trials, name), measured(rivals, name) if rivals else None) for name in names]
-        lines.append(f"| {arm} | {len(trials)} | " + " | ".join(cells) + " |")
+    for row in rows:
+        rival = rivals.get(row.share) if row.arm != RIVAL else None
+        cells = []
+        for name in names:
+            quantity = row.measured(name)
+            mark = row.mark(name, rival) if rival else ""
+            cells.append("" if quantity is None else amount(quantity, unit(name)) + mark)
+        lines.append(f"| {row.name} | {len(row.trials)} | " + " | ".join(cells) + " |")
     return [*lines, ""]
 
 
@@ -153,16 +156,19 @@ def said_of(arm: str) -> str:
     return " ".join(line.removeprefix("# ") for line in lines if line.startswith("# ") and "@package" not in line)
 
 
-def trial_rows(arms: Mapping[str, list[Record]]) -> list[str]:
+def trial_rows(records: Sequence[Record]) -> list[str]:
     """Every trial with its cost and the command that reruns it."""
-    lines = ["| arm | seed | minutes | of which pretraining | code | command |", "|---|---|---|---|---|---|"]
-    for arm, trials in arms.items():
-        for trial in trials:
-            seconds = {stage: timing["seconds"] for stage, timing in trial["stages"].items()}
-            total, pretrain = sum(seconds.values()) / 60, seconds.get("pretrain", 0) / 60
-            lines.append(
-                f"| {arm} | {trial['seed']} | {total:.1f} | {pretrain:.1f} | {trial['code']} | `{trial['command']}` |"
-            )
+    lines = [
+        "| arm | episodes | seed | minutes | of which pretraining | code | recorded | command |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for trial in records:
+        seconds = {stage: timing["seconds"] for stage, timing in trial["stages"].items()}
+        total, pretrain = sum(seconds.values()) / 60, seconds.get("pretrain", 0) / 60
+        lines.append(
+            f"| {trial['arm']} | {100 * trial['share']:g} % | {trial['seed']} | {total:.1f} | {pretrain:.1f} | "
+            f"{trial['code']} | {trial['recorded']} | `{trial['command']}` |"
+        )
     return [*lines, ""]
 
 
@@ -185,29 +191,85 @@ def foretelling(records: Sequence[Record]) -> list[str]:
     return [*lines, ""]
 
 
-def page(records: Sequence[Record]) -> str:
-    """The whole page."""
-    arms = by_arm(records)
-    lines = [INTRODUCTION, "## Arms", "", *(f"- `{arm}`: {said_of(arm)}" for arm in arms), "", "## Results", ""]
+def section(records: Sequence[Record]) -> list[str]:
+    """Everything about trials that share a profile."""
+    rows = rows_of(records)
+    lines: list[str] = []
     for title, (file, lasts) in TABLES.items():
         if names := columns(records, file, lasts):
-            lines += table(title, arms, names)
-    lines += [
+            lines += table(title, rows, names)
+    return [
+        *lines,
         BEFORE_FORETELLING,
         *foretelling(records),
-        "## Every trial",
+        "### Every trial",
         "",
         "Minutes are of one thread with another trial beside it. Stages that DVC took from its cache cost nothing.",
         "",
-        *trial_rows(arms),
+        *trial_rows(records),
     ]
+
+
+def sections(records: Iterable[Record]) -> list[list[Record]]:
+    """The trials that share a profile; the newest profile first."""
+    by_base: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        by_base[record["base"]].append(record)
+    return sorted(by_base.values(), key=lambda found: max(record["recorded"] for record in found), reverse=True)
+
+
+def page(records: Sequence[Record]) -> str:
+    """The whole page: what shares the newest profile first, then what was measured before it changed."""
+    arms = dict.fromkeys(record["arm"] for record in records)
+    lines = [INTRODUCTION, "## Arms", "", *(f"- `{arm}`: {said_of(arm)}" for arm in arms), ""]
+    for i, found in enumerate(sections(records)):
+        days = sorted({record["recorded"] for record in found})
+        title = "Before the profile changed" if i else "Results"
+        lines += [f"## {title}, {' to '.join(dict.fromkeys((days[0], days[-1])))}", ""]
+        lines += [] if i else [f"![Each arm's numbers with their intervals]({PICTURE.name})", ""]
+        lines += section(found)
     return "\n".join(lines)
 
 
+def picture(rows: Sequence[Row], names: Sequence[str]) -> Figure:
+    """A panel for each number: the mean of each arm with its interval, and each seed as a small dot."""
+    lines = math.ceil(len(names) / PANELS)
+    with mpl.rc_context({"font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "font.size": 8}):
+        figure = Figure(figsize=(3 * PANELS, lines * (0.8 + 0.24 * len(rows))), dpi=150, layout="constrained")
+        panels = figure.subplots(lines, PANELS, sharey=True, squeeze=False).ravel()
+        for panel in panels[len(names) :]:
+            panel.set_axis_off()
+        for panel, name in zip(panels, names, strict=False):
+            percent = unit(name) == "%"
+            for y, row in enumerate(rows):
+                quantity = row.measured(name)
+                if quantity is None:
+                    continue
+                colour = ACCENT if row.arm != RIVAL else MUTED
+                panel.plot(quantity.bounds, (y, y), color=colour, linewidth=1.6, solid_capstyle="round")
+                panel.plot(quantity.value, y, "o", color=colour, markersize=5)
+                seeds = [trial["numbers"][name][0] for trial in row.trials]
+                panel.plot(seeds, [y + 0.25] * len(seeds), "o", color=colour, markersize=2, alpha=0.6)
+            panel.set_title(fill(heading(name), 34), loc="left", fontsize=8, color=INK)
+            panel.set_yticks(range(len(rows)), [row.name for row in rows])
+            panel.set_xlim(0, 1 if percent else None)
+            if percent:
+                panel.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+            panel.grid(axis="x", linewidth=0.5, alpha=0.5)
+            panel.spines[["top", "right", "left"]].set_visible(False)
+            panel.tick_params(length=0)
+        panels[0].invert_yaxis()
+    return figure
+
+
 def write_page(records: Sequence[Record]) -> None:
-    """Write docs/experiments.md."""
+    """Write docs/experiments.md and the picture of the newest trials."""
     with atomic_path(PAGE) as temporary:
         temporary.write_text(page(records))
+    newest = sections(records)[0]
+    names = [name for file, lasts in (("plan", ("success",)), *DRAWN) for name in columns(newest, file, lasts)]
+    with atomic_path(PICTURE) as temporary:
+        picture(rows_of(newest), names).savefig(temporary, format="png")
 
 
 def main() -> None:

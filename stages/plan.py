@@ -1,6 +1,7 @@
 """Plan from the ONNX bundle alone: offline on held-out episodes, and in closed loop in the simulator.
 
-Reads models/onnx, models/untrained_onnx and the held-out part of data/shards; writes metrics/plan.json and plots/plan.
+Reads models/onnx, models/untrained_onnx and the held-out part of data/shards; writes metrics/plan.json and plots/plan,
+where outcomes.csv says of every scene and arm how it ended, so that two runs can be held against each other by scene.
 No torch is imported: the stage does as a robot would. The planner, the same one with a world model on an encoder with
 random weights (where post-training made one), random actions and staying still meet the same scenes.
 """
@@ -32,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from rich.progress import track
 
 from stages.runner import main
@@ -39,9 +41,9 @@ from vjepa.config import ClosedLoopTask, CollectConfig, PlanConfig
 from vjepa.data.shards import load_episodes
 from vjepa.errors import UserError
 from vjepa.files import atomic_directory, write_json
-from vjepa.planning import Bundle, CrossEntropyPlanner, OfflineOutcome, OfflineStep, Scene, WorldModel
-from vjepa.planning.benchmark import EpisodeJob, closed_loop_values, play, recordings
-from vjepa.planning.offline import choose_steps, energy_landscape, evaluate_step
+from vjepa.planning import Bundle, CrossEntropyPlanner, OfflineStep, Scene, WorldModel
+from vjepa.planning.benchmark import EpisodeJob, closed_loop_values, outcomes, play, recordings
+from vjepa.planning.offline import choose_steps, energy_landscape, evaluate_step, offline_values
 from vjepa.planning.parallel import run_jobs
 from vjepa.sim import expert_goal, make_env
 from vjepa.sim.arm import BENCHMARK_FIRST_SEED
@@ -99,12 +101,6 @@ def closed_loop_jobs(plan: PlanConfig) -> list[EpisodeJob]:
     ]
 
 
-def offline_values(found: Sequence[OfflineOutcome]) -> dict[str, np.ndarray]:
-    """One value a step for every metric that was measured."""
-    measured = [name for name, value in asdict(found[0]).items() if value is not None]
-    return {name: np.array([getattr(outcome, name) for outcome in found]) for name in measured}
-
-
 def estimates(values: Mapping[str, np.ndarray], groups: Sequence[str] | None = None) -> dict[str, Estimate]:
     """Each metric with its interval: a rate where the values are yes and no."""
     return {name: rate(v) if v.dtype == bool else mean(v, groups) for name, v in values.items()}
@@ -137,6 +133,7 @@ def run(plan: PlanConfig, collect: CollectConfig, seed: int) -> None:
 
     metrics: dict[str, Any] = {"offline": estimates(offline, [step.key for step in steps])}
     pictures: dict[str, dict[str, Any]] = {}
+    rows: list[dict[str, Any]] = []
     if model.bundle.in_metres and len(model.planned) > 1:
         pictures["energy.npz"] = energy_landscape(model, steps, planner.max_move)
     if jobs := closed_loop_jobs(plan):
@@ -148,9 +145,12 @@ def run(plan: PlanConfig, collect: CollectConfig, seed: int) -> None:
             metrics[name] = estimates(closed_loop_values([trial for trial in trials if trial.job.benchmark == name]))
         metrics["seconds_per_action"] = mean([trial.seconds.mean() for trial in trials])
         pictures["episodes.npz"] = recordings(trials)
+        rows = outcomes(trials)
     with atomic_directory(PLOTS) as folder:
         for name, arrays in pictures.items():
             np.savez_compressed(folder / name, **arrays)
+        if rows:
+            pd.DataFrame(rows).to_csv(folder / "outcomes.csv", index=False)
     write_json(Path("metrics/plan.json"), metrics)
 
 

@@ -15,7 +15,7 @@ from vjepa.planning import (
     run_episode,
     still_policy,
 )
-from vjepa.planning.benchmark import EpisodeJob, Trial, closed_loop_values, in_other_light, play, recordings
+from vjepa.planning.benchmark import EpisodeJob, Trial, closed_loop_values, in_other_light, outcomes, play, recordings
 
 PLANNER = CrossEntropyPlanner(horizon=1, samples=48, iterations=4, elites=6, sigma=0.05, max_move=0.075)
 START, GOAL = np.array([-0.1, 0.08]), np.array([0.09, -0.07])
@@ -117,6 +117,12 @@ def test_reaching_counts_by_the_hand_at_the_last_step_and_other_tasks_by_the_fla
     assert values["success_expert"].tolist() == [False, False]
     pressed = trial_of([0.3, 0.3, 0.3], [False, True], about_hand=False)
     assert closed_loop_values([pressed])["success"].tolist() == [True]
+    rows = outcomes([passed_through, pressed])
+    assert [(row["arm"], row["success"], row["success_ever"]) for row in rows] == [
+        *((arm, False, True) for arm in ("planner", "random", "still")),
+        *((arm, True, True) for arm in ("planner", "random", "still")),
+    ]
+    assert {row["seed"] for row in rows} == {passed_through.job.seed} and rows[0]["final_distance_cm"] == 6
 
 
 def test_recordings_of_unequal_length_repeat_their_last_frame() -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from scripts.ablation import Trial
-from scripts.experiments import read_records
+from scripts.ablation import Trial, trials_of
+from scripts.trials import read_records
 
 STAGE = """
 import json, os, sys, yaml
@@ -25,6 +25,10 @@ value = {"value": params["seed"] / 100 + (steps > 0), "low": 0.0, "high": 2.0, "
 Path("metrics").mkdir(exist_ok=True)
 for stage in ("pretrain", "posttrain", "probe", "plan"):
     Path("metrics", stage + ".json").write_text(json.dumps({"reach": {"success": value}, "steps": steps}))
+Path("plots/plan").mkdir(parents=True, exist_ok=True)
+rows = [f"reach,{seed},{arm},{seed == 5},True,{seed}.5" for seed in (6, 5) for arm in ("planner", "random")]
+header = "benchmark,seed,arm,success,success_ever,final_distance_cm"
+Path("plots/plan/outcomes.csv").write_text("\\n".join([header, *rows]) + "\\n")
 folder = Path(os.environ["VJEPA_TRIALS"])
 (folder / (os.environ["DVC_EXP_NAME"] + ".json")).write_text(json.dumps({"plan": {"seconds": 90.0}}))
 with open(os.environ["RUNS"], "a") as runs:
@@ -44,7 +48,13 @@ def toy(tmp_path: Path, repository: Path) -> Path:
     chain = {
         "validate": {"cmd": "true"},
         "probe": {"cmd": "true", "deps": ["params.yaml"]},
-        "plan": {"cmd": "python stage.py", "deps": ["stage.py"], "params": ["seed", "pretrain"], "metrics": metrics},
+        "plan": {
+            "cmd": "python stage.py",
+            "deps": ["stage.py"],
+            "params": ["seed", "pretrain", "posttrain"],
+            "outs": ["plots/plan"],
+            "metrics": metrics,
+        },
     }
     (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": chain}))
     for command in ("git init -q", "dvc init -q", "dvc config hydra.enabled true", "git add -A", "git commit -qm toy"):
@@ -60,18 +70,55 @@ def environment(repository: Path, tmp_path: Path) -> dict[str, str]:
 
 
 def test_a_trials_name_is_that_of_its_settings(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def trial(arm: str, share: float, seed: int) -> Trial:
+        (found,) = trials_of([arm], [share], [seed])
+        return found
+
     monkeypatch.chdir(toy)
-    plain, again, other = Trial.of("default", 11), Trial.of("default", 11), Trial.of("default", 12)
-    assert plain == again and plain.name != other.name
+    plain = trial("default", 1.0, 11)
+    assert plain == trial("default", 1.0, 11)
+    assert "-S +arm=default -S +measure=ablation -S seed=11 probe plan" in " ".join(plain.command)
+    tenth = trial("pixels", 0.1, 11)
+    assert tenth.name.startswith("pixels-10-11-") and "-S posttrain.episodes_share=0.1 -S seed=11" in " ".join(
+        tenth.command
+    )
+    other = trial("default", 1.0, 12)
+    assert plain.settings == other.settings and plain.name != other.name, "seeds of one arm belong together"
+    assert len({t.settings for t in (plain, tenth, trial("default", 0.1, 11))}) == 3
     profile = toy / "conf" / "profile" / "cpu.yaml"
     profile.write_text(profile.read_text().replace("warmup: 50", "warmup: 40", 1))
-    assert Trial.of("default", 11).name != plain.name, "a trial of other settings is another trial"
-    assert "-S +arm=default -S +measure=ablation -S seed=11 probe plan" in " ".join(plain.command)
+    later = trial("default", 1.0, 11)
+    assert later.base != plain.base == tenth.base and later.name != plain.name
+
+
+def test_arms_come_seed_by_seed_and_the_largest_share_first(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(toy)
+    order = [(t.seed, t.share, t.arm) for t in trials_of(["default", "pixels"], [0.1, 1.0], [1, 2])]
+    assert order == [(s, share, arm) for s in (1, 2) for share in (1.0, 0.1) for arm in ("default", "pixels")]
+
+
+def test_an_arm_that_cannot_be_used_is_said_in_a_line(toy: Path, repository: Path, tmp_path: Path) -> None:
+    (toy / "conf" / "arm" / "odd.yaml").write_text("# @package _global_\npretrain: {stepps: 1}\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.ablation", "--arms", "odd"],
+        cwd=toy, env=environment(repository, tmp_path), capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
+    assert done.returncode == 1 and "stepps" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_trials_run_once_and_what_failed_runs_again(toy: Path, repository: Path, tmp_path: Path) -> None:
     def ablation(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "scripts.ablation", "--arms", "default", "untrained", *arguments]
+        command = [
+            sys.executable,
+            "-m",
+            "scripts.ablation",
+            "--arms",
+            "default",
+            "untrained",
+            "--shares",
+            "1",
+            *arguments,
+        ]
         return subprocess.run(
             command, cwd=toy, env=environment(repository, tmp_path), capture_output=True, text=True, timeout=300
         )
@@ -83,10 +130,14 @@ def test_trials_run_once_and_what_failed_runs_again(toy: Path, repository: Path,
         ("default", 1, [1.01, 0.0, 2.0, 5.0]),
         ("untrained", 1, [0.01, 0.0, 2.0, 5.0]),
     ]
+    assert records[0]["scenes"] == {
+        "reach": {"success": [1.0, 0.0], "success_ever": [1.0, 1.0], "final_distance_cm": [5.5, 6.5]}
+    }, "the planner's, in the order of the scenes"
     assert all(
         r["stages"] == {"plan": {"seconds": 90.0}} and r["command"].startswith("dvc exp run -S") for r in records
     )
     assert "| default | 1 | 101\N{NO-BREAK SPACE}% [" in (toy / "docs" / "experiments.md").read_text()
+    assert (toy / "docs" / "experiments.png").read_bytes().startswith(b"\x89PNG")
     (tmp_path / "mended").touch()
     second = ablation("--seeds", "1", "99")
     assert second.returncode == 0 and "all 4 trials are in" in second.stderr, second.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -66,6 +67,14 @@ class Trial:
         """Success at the last step."""
         return bool(self.distances_m[arm][-1] < REACHED_M if self.job.about_hand else self.success[arm][-1])
 
+    def outcome(self, arm: str) -> dict[str, bool | float]:
+        """What is measured of an arm in this scene, by the metric's name."""
+        return {
+            "success": self.reached(arm),
+            "success_ever": bool(self.success[arm].any()),
+            "final_distance_cm": 100 * float(self.distances_m[arm][-1]),
+        }
+
 
 def in_other_light(image: np.ndarray, factor: float, offset: float) -> np.ndarray:
     """`uint8` pixels as factor x pixel + offset."""
@@ -120,11 +129,20 @@ def closed_loop_values(trials: Sequence[Trial]) -> dict[str, np.ndarray]:
     """
     values: dict[str, np.ndarray] = {}
     for arm in trials[0].distances_m:
-        values[f"success{arm}"] = np.array([trial.reached(arm) for trial in trials])
-        values[f"success_ever{arm}"] = np.array([trial.success[arm].any() for trial in trials])
-        values[f"final_distance_cm{arm}"] = np.array([100 * trial.distances_m[arm][-1] for trial in trials])
+        found = [trial.outcome(arm) for trial in trials]
+        values |= {f"{name}{arm}": np.array([outcome[name] for outcome in found]) for name in found[0]}
     values["success_expert"] = np.array([trial.goal_success for trial in trials])
     return values
+
+
+def outcomes(trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    """One row for each scene and arm: `benchmark`, `seed`, `arm` and what `Trial.outcome` holds."""
+    return [
+        {"benchmark": trial.job.benchmark, "seed": trial.job.seed, "arm": arm.strip("_") or "planner"}
+        | trial.outcome(arm)
+        for trial in trials
+        for arm in trial.distances_m
+    ]
 
 
 def recordings(trials: Sequence[Trial]) -> dict[str, np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -57,6 +57,12 @@ class OfflineOutcome:
     direction_error_deg_random: float
     action_error_cm: float | None
     action_error_cm_still: float | None
+
+
+def offline_values(found: Sequence[OfflineOutcome]) -> dict[str, np.ndarray]:
+    """One value a step for every metric that was measured."""
+    measured = [name for name, value in asdict(found[0]).items() if value is not None]
+    return {name: np.array([getattr(outcome, name) for outcome in found]) for name in measured}
 
 
 def choose_steps(steps: Iterable[OfflineStep], model: WorldModel, count: int, seed: int) -> list[OfflineStep]:

@@ -1,0 +1,86 @@
+"""Trials of `make ablation`, one a line of docs/experiments.jsonl, and what several training seeds say together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from vjepa.files import atomic_path
+from vjepa.report.quantities import Quantity, unit
+from vjepa.statistics import CONFIDENCE
+
+RECORDS = Path("docs/experiments.jsonl")
+METRICS = ("success", "success_ever", "final_distance_cm")
+"""Of the closed loop, kept scene by scene."""
+TAIL = (1 + CONFIDENCE) / 2
+
+Record = dict[str, Any]
+"""Of a trial: `arm`, `share` (of the episodes of post-training), `seed` and `name`; `settings`, a digest of all but the
+seed, and `base`, of those that all arms share; `recorded` (the day), `code` (the commit) and `command`; `stages` (their
+seconds); `numbers`, by name `[value, low, high, n]`; `scenes`, by benchmark and metric a value for each scene."""
+
+
+def read_records(path: Path = RECORDS) -> list[Record]:
+    """The trials, one a line."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def write_records(records: Iterable[Record], path: Path = RECORDS) -> None:
+    """One line a trial, in the order of arms, shares and seeds."""
+    ordered = sorted(records, key=lambda r: (r["recorded"], r["arm"], -r["share"], r["seed"], r["name"]))
+    path.parent.mkdir(exist_ok=True)
+    with atomic_path(path) as temporary:
+        temporary.write_text("".join(json.dumps(record) + "\n" for record in ordered))
+
+
+def half_width(over_seeds: np.ndarray, within: float) -> float:
+    """Half of a mean's 95 % interval over seeds: Student's over seeds and the one over episodes, in quadrature.
+
+    The episodes are the same for all seeds, so that more seeds make their part no smaller. One seed has it alone.
+
+    Args:
+        over_seeds: `[K]`, the number of each seed.
+        within: half the width of its interval over episodes.
+    """
+    count = len(over_seeds)
+    if count == 1:
+        return within
+    between = stats.t.ppf(TAIL, count - 1) * over_seeds.std(ddof=1) / np.sqrt(count)
+    return float(np.hypot(between, within))
+
+
+def over_seeds(name: str, found: Sequence[Sequence[float]]) -> Quantity:
+    """The mean of a number over training seeds with its interval over seeds and episodes (see `half_width`).
+
+    Args:
+        name: of the number.
+        found: value, low, high and n of each seed.
+    """
+    values, lows, highs = (np.array([part[i] for part in found], float) for i in range(3))
+    center = float(values.mean())
+    low = center - half_width(values, float((values - lows).mean()))
+    high = center + half_width(values, float((highs - values).mean()))
+    if unit(name) == "%":
+        low, high = max(low, 0.0), min(high, 1.0)
+    file, _, last = name.partition(".")
+    return Quantity(file, last, center, low, high, round(sum(part[3] for part in found)))
+
+
+def paired_difference(mine: np.ndarray, theirs: np.ndarray) -> tuple[float, float, float]:
+    """What one arm has more than another in the same scenes: the mean of the differences and its 95 % interval.
+
+    Args:
+        mine: `[K, E]`, seeds by scenes.
+        theirs: `[L, E]`, the same scenes.
+    """
+    by_scene = mine.mean(0) - theirs.mean(0)
+    center = float(by_scene.mean())
+    within = stats.norm.ppf(TAIL) * by_scene.std(ddof=1) / np.sqrt(len(by_scene)) if len(by_scene) > 1 else np.inf
+    seeds = np.hypot(half_width(mine.mean(1), 0.0), half_width(theirs.mean(1), 0.0))
+    half = float(np.hypot(within, seeds))
+    return center, center - half, center + half

@@ -1,0 +1,82 @@
+"""The page of experiments says what the trials of an arm say together, and never mixes those of other settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from scripts.experiments import page, rows_of
+from scripts.trials import over_seeds, paired_difference
+
+
+def trial(arm: str, seed: int, success: list[float], **changed: Any) -> dict[str, Any]:
+    value = sum(success) / len(success)
+    return {
+        "arm": arm, "share": 1.0, "seed": seed, "name": f"{arm}-{seed}", "settings": arm, "base": "b",
+        "recorded": "2026-01-02", "code": "c0de", "command": f"dvc exp run -S +arm={arm} -S seed={seed}",
+        "stages": {"pretrain": {"seconds": 60.0}, "plan": {"seconds": 30.0}},
+        "numbers": {
+            "plan.reach.success": [value, max(value - 0.1, 0), min(value + 0.1, 1), len(success)],
+            "plan.reach.success_random": [0.1, 0.0, 0.2, len(success)],
+            "probe.hand_error_cm": [5.0 if arm == "default" else 9.0, 4.9, 9.1, 50],
+            "pretrain.effective_rank": [float(seed), None, None, None],
+        },
+        "scenes": {"reach": {"success": success}},
+    } | changed  # fmt: skip
+
+
+def line(text: str, start: str) -> str:
+    return next(line for line in text.splitlines() if line.startswith(start))
+
+
+def test_seeds_that_differ_make_the_interval_wide() -> None:
+    alike = over_seeds("plan.reach.success", [(0.5, 0.4, 0.6, 50)] * 3)
+    assert (alike.value, alike.n) == (0.5, 150) and alike.bounds == pytest.approx((0.4, 0.6)), (
+        "seeds share the episodes"
+    )
+    apart = over_seeds("plan.reach.final_distance_cm", [(5.0, 5.0, 5.0, 50), (7.0, 7.0, 7.0, 50)])
+    assert apart.bounds == pytest.approx((6 - 12.706, 6 + 12.706), abs=1e-3), "Student's with one degree of freedom"
+    assert over_seeds("plan.reach.success", [(0.9, 0.6, 1.0, 9), (1.0, 0.7, 1.0, 9)]).bounds[1] == 1.0
+
+
+def test_the_same_scenes_tell_apart_what_separate_ones_would_not() -> None:
+    rng = np.random.default_rng(0)
+    easy = rng.uniform(0, 1, 200)
+    theirs, mine = np.stack([easy, easy]), np.stack([easy, easy]) + 0.05 + rng.normal(0, 0.01, (2, 200))
+    center, low, high = paired_difference(mine, theirs)
+    assert low < center < high and center == pytest.approx(0.05, abs=0.01) and low > 0
+    _, low, high = paired_difference(theirs, theirs)
+    assert low <= 0 <= high
+
+
+def test_an_arm_is_marked_by_the_scenes_it_shares_with_the_untrained_one() -> None:
+    half, more = [0.0, 1.0] * 20, [0.0, 1.0, 1.0, 1.0] * 10
+    text = page([trial("default", seed, more) for seed in (1, 2)] + [trial("untrained", seed, half) for seed in (1, 2)])
+    assert "75\N{NO-BREAK SPACE}% [65, 85] **+** |" in line(text, "| default | 2 |"), text
+    assert "**" not in line(text, "| untrained | 2 |")
+    same = page([trial("default", 1, half), trial("untrained", 1, half)])
+    assert "**" not in line(same, "| default | 1 | 50")
+    worse = page([trial("default", 1, half), trial("untrained", 1, more)])
+    assert "**-**" in line(worse, "| default | 1 | 50")
+    assert (
+        "| untrained | 100 % | 1 | 1.5 | 1.0 | c0de | 2026-01-02 | `dvc exp run -S +arm=untrained -S seed=1` |" in text
+    )
+    assert "success_random" not in text, "baselines are arms of their own"
+
+
+def test_trials_of_other_settings_are_never_put_together() -> None:
+    old = trial("default", 1, [0.0] * 10, base="a", settings="old", recorded="2026-01-01")
+    new = [trial("default", 1, [1.0] * 10), trial("untrained", 1, [1.0] * 10)]
+    text = page([old, *new])
+    first, second = text.split("## Before the profile changed, 2026-01-01")
+    assert line(first, "| default | 1 |").startswith("| default | 1 | 100")
+    assert line(second, "| default | 1 |").startswith("| default | 1 | 0")
+    changed = trial("default", 1, [1.0] * 10, settings="changed")
+    assert [(row.arm, len(row.trials)) for row in rows_of([*new, changed])].count(("default", 1)) == 2
+
+
+def test_a_number_that_orders_the_trials_as_success_does_agrees_with_it() -> None:
+    trials = [trial("default", seed, [1.0] * seed + [0.0] * (10 - seed)) for seed in range(1, 6)]
+    assert line(page(trials), "| Effective rank").endswith("| 5 | +1.00 |")
