@@ -46,7 +46,7 @@ from vjepa.planning.benchmark import EpisodeJob, closed_loop_values, outcomes, p
 from vjepa.planning.offline import choose_steps, energy_landscape, evaluate_step, offline_values
 from vjepa.planning.parallel import run_jobs
 from vjepa.sim import expert_goal, make_env
-from vjepa.sim.arm import BENCHMARK_FIRST_SEED
+from vjepa.sim.arm import BENCHMARK_FIRST_SEED, about_hand
 from vjepa.sim.scene import STEP_S
 from vjepa.statistics import Estimate, mean, rate
 
@@ -92,7 +92,7 @@ def closed_loop_jobs(plan: PlanConfig) -> list[EpisodeJob]:
             benchmark=name,
             task=task.task,
             seed=plan.first_seed + i,
-            about_hand=task.task.startswith("reach"),
+            about_hand=about_hand(task.task),
             goal_light=(task.goal_light[0], task.goal_light[1]),
             keep_frames=i < keep,
         )

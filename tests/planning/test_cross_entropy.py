@@ -67,6 +67,41 @@ def test_a_longer_horizon_does_not_put_off_what_the_first_action_can_do(toy_mode
     np.testing.assert_allclose(plan.actions[1, :2], 0, atol=0.01)
 
 
+def test_a_straight_move_looks_past_a_place_that_only_looks_like_the_goal(toy_model: WorldModel) -> None:
+    """Latents that have a hollow next to the start: one action ahead it is the best there is."""
+    goal, hollow = START + np.array([0.1, 0.1]), START + np.array([-0.06, 0.02])
+
+    class Deceived(WorldModel):
+        def rollout(self, latents: np.ndarray, state: np.ndarray, actions: np.ndarray) -> np.ndarray:
+            ends = state[:2] + actions[..., :2].cumsum(axis=1)
+            far = np.linalg.norm(ends - goal, axis=-1)
+            deceived = np.where(np.linalg.norm(ends - hollow, axis=-1) < 0.03, 0.02 + 0 * far, far)
+            return np.broadcast_to(deceived[..., None, None], (*deceived.shape, 2, 2))
+
+    model, nothing = Deceived(toy_model.bundle), np.zeros((2, 2))
+    deceived = replace(PLANNER, samples=256).plan(model, draw(START), STATE, nothing, seed=0)
+    assert np.linalg.norm(START + deceived.action[:2] - hollow) < 0.03
+    plan = replace(PLANNER, straight=2, straight_samples=256).plan(model, draw(START), STATE, nothing, seed=0)
+    assert plan.actions.shape == (2, 3)
+    np.testing.assert_allclose(plan.actions[:, :2], 0.05, atol=0.005)
+    np.testing.assert_allclose(plan.energy, 0, atol=0.01)
+
+
+def test_a_goal_within_one_action_is_searched_as_without_straight_moves(toy_model: WorldModel) -> None:
+    goal = goal_of(toy_model, START + MOVE / 2)
+    plan = replace(PLANNER, straight=3).plan(toy_model, draw(START), STATE, goal, seed=0)
+    assert plan.actions.shape == (1, 3) and plan.trace.energies.shape == (6, 64)
+    np.testing.assert_allclose(plan.action[:2], MOVE / 2, atol=0.003)
+
+
+def test_a_straight_move_is_made_of_the_fewest_equal_actions_within_bounds(toy_model: WorldModel) -> None:
+    planner = replace(PLANNER, straight=3, straight_samples=256)
+    plan = planner.plan(toy_model, draw(START), STATE, goal_of(toy_model, START + np.array([0.12, -0.12])), seed=0)
+    assert plan.actions.shape == (2, 3) and (plan.actions[0] == plan.actions[1]).all()
+    assert plan.trace.energies.shape == (6, 256) and plan.trace.means.shape == (6, 1, 2)
+    np.testing.assert_allclose(plan.actions.sum(0)[:2], [0.12, -0.12], atol=0.01)
+
+
 def test_the_search_narrows_and_its_energy_falls(toy_model: WorldModel) -> None:
     trace = PLANNER.plan(toy_model, draw(START), STATE, goal_of(toy_model, START + MOVE), seed=0).trace
     assert trace.energies.shape == (6, 64)

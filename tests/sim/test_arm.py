@@ -144,7 +144,7 @@ def test_only_some_scenes_have_a_distractor():
     assert {distractor.box for distractor in drawn if distractor is not None} == {True, False}
 
 
-@pytest.mark.parametrize("task", ["reach-v3", "coffee-button-v3", "handle-press-v3"])
+@pytest.mark.parametrize("task", ["reach-v3", "reach-wall-v3", "coffee-button-v3", "handle-press-v3"])
 def test_expert_goal_is_a_success_and_leaves_the_environment_alone(task):
     with arm(task, seed=1_000_001) as env:
         env.reset()
@@ -155,6 +155,16 @@ def test_expert_goal_is_a_success_and_leaves_the_environment_alone(task):
         assert goal.image.shape == (64, 64, 3)
         np.testing.assert_array_equal(env.observe()["image"], before["image"])
         np.testing.assert_array_equal(env.observe()["state"], before["state"])
+
+
+def test_the_goal_of_a_reach_task_is_in_the_middle_of_what_counts_as_success():
+    with arm(seed=1_000_003) as env:
+        goal = expert_goal(env)
+        for offset in np.vstack([np.eye(3), -np.eye(3)]) * 0.03:
+            seen, _ = env.reset()
+            for _ in range(8):
+                seen, _, _, _, info = env.step(displacement(*(goal.state[:3] + offset - seen["state"][:3])))
+            assert info["success"], offset
 
 
 def test_going_straight_to_the_experts_goal_solves_reach():

@@ -28,6 +28,8 @@ class PlannerConfig:
     # Of actions that are displacements in m: in m. Of others: 1 is half the range that the data have.
     sigma: float  # standard deviation of the first samples
     max_move: float  # largest displacement of an action on each axis
+    straight: int  # equal actions of a straight move, for goals that one action doesn't reach; 1: no straight moves
+    straight_samples: int
 
 
 @dataclass

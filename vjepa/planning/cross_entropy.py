@@ -5,11 +5,16 @@ plan made anew after every action may put off its way to the goal for ever; for 
 
 The elites of a round stand beside the samples of the next (Pinneri et al. 2020, iCEM): with few samples in many
 dimensions a round of new ones alone is often worse than what is known already.
+
+Far from the goal the action that lowers the energy most often leads somewhere else: another pose may look more like the
+goal without being on the way. There it helps to ask how things look after a longer move. Sequences of free actions have
+too many dimensions for that; straight moves have no more than one action. So the planner looks for the straight move
+that comes nearest first, and searches freely where one action is enough.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,13 +22,17 @@ import numpy as np
 from vjepa.errors import UserError
 from vjepa.planning.world_model import WorldModel, energy
 
+TOLERANCE = 1e-9
+"""Of the count of actions in a move that is just as long as they may be."""
+
 
 @dataclass(frozen=True)
 class Trace:
     """What the search went through, one entry an iteration.
 
     Attributes:
-        means: `float [I, H, P]`, centre of the elites after the iteration: in m, or in the data's range (-1 to 1).
+        means: `float [I, H, P]`, centre of the elites after the iteration: in m, or in the data's range (-1 to 1). Of a
+            straight move H is 1, and it is the whole move.
         deviations: `float [I, H, P]`.
         energies: `float [I, samples]`, of the round's new samples.
     """
@@ -64,6 +73,8 @@ class CrossEntropyPlanner:
         sigma: standard deviation of the first round: in m, or, where actions are no displacements in m, as a share of
             half the range that the data have.
         max_move: largest displacement of an action on each axis, in the same unit.
+        straight: equal actions that a straight move has at most; 1: no straight moves are looked for.
+        straight_samples: candidates an iteration of the search for a straight move.
     """
 
     horizon: int
@@ -72,14 +83,19 @@ class CrossEntropyPlanner:
     elites: int
     sigma: float
     max_move: float
+    straight: int = 1
+    straight_samples: int = 48
 
     def __post_init__(self) -> None:
         """Refuse settings that can't search."""
-        for name in ("horizon", "iterations", "elites", "sigma", "max_move"):
+        for name in ("horizon", "iterations", "elites", "sigma", "max_move", "straight"):
             if getattr(self, name) <= 0:
                 raise UserError(f"the planner's {name} must be above 0, not {getattr(self, name)}")
-        if self.elites > self.samples:
-            raise UserError(f"the planner's elites ({self.elites}) can't be more than its samples ({self.samples})")
+        for name in ("samples", *(["straight_samples"] if self.straight > 1 else [])):
+            if self.elites > getattr(self, name):
+                raise UserError(
+                    f"the planner's elites ({self.elites}) can't be more than its {name} ({getattr(self, name)})"
+                )
 
     def plan(
         self, model: WorldModel, frame: np.ndarray, state: np.ndarray, goal: np.ndarray, seed: int | Sequence[int]
@@ -95,24 +111,76 @@ class CrossEntropyPlanner:
         """
         rng = np.random.default_rng(seed)
         latents = model.encode(frame[None])[0]
-        mean = np.zeros((self.horizon, len(model.planned)))
-        deviation = np.full_like(mean, self.sigma)
-        elites, elite_energies = np.empty((0, *mean.shape)), np.empty(0)
-        means, deviations, energies = [], [], []
-        for _ in range(self.iterations):
-            samples = rng.normal(mean, deviation, (self.samples, *mean.shape)).clip(-self.max_move, self.max_move)
-            energies.append(energy(model.rollout(latents, state, model.actions_of(samples)), goal).mean(axis=1))
-            candidates, scores = np.concatenate([elites, samples]), np.concatenate([elite_energies, energies[-1]])
-            best = np.argsort(scores)[: self.elites]
-            elites, elite_energies = candidates[best], scores[best]
-            mean, deviation = elites.mean(axis=0), elites.std(axis=0)
-            means.append(mean)
-            deviations.append(deviation)
-        actions = model.actions_of(mean)
+
+        def energies(moves: np.ndarray) -> np.ndarray:
+            """Of the latents after every action: `[B, H, P] -> [B, H]`."""
+            return energy(model.rollout(latents, state, model.actions_of(moves)), goal)
+
+        moves, trace = None, None
+        if self.straight > 1:
+            moves, trace = self._straight_move(energies, len(model.planned), rng)
+        if moves is None or len(moves) == 1:
+            moves, trace = self._search(
+                lambda samples: energies(samples).mean(axis=1),
+                (self.horizon, len(model.planned)),
+                self.sigma,
+                self.max_move,
+                self.samples,
+                rng,
+            )
+        assert trace is not None
+        actions = model.actions_of(moves)
         return Plan(
             action=actions[0],
             actions=actions,
-            energy=float(energy(model.rollout(latents, state, actions[None]), goal)[0, -1]),
+            energy=float(energies(moves[None])[0, -1]),
             start_energy=float(energy(latents[None], goal)[0]),
-            trace=Trace(np.stack(means), np.stack(deviations), np.stack(energies)),
+            trace=trace,
         )
+
+    def _straight_move(
+        self, energies: Callable[[np.ndarray], np.ndarray], axes: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, Trace]:
+        """The straight move that ends nearest to the goal, as equal actions `[K, P]`."""
+
+        def after_the_last(samples: np.ndarray) -> np.ndarray:
+            counts = np.array([len(self._in_actions(move)) for (move,) in samples])
+            found = np.empty(len(samples))
+            for count in np.unique(counts):
+                alike = np.flatnonzero(counts == count)
+                found[alike] = energies(np.repeat(samples[alike] / count, count, axis=1))[:, -1]
+            return found
+
+        furthest = self.straight * self.max_move
+        sigma = self.straight * self.sigma
+        (move,), trace = self._search(after_the_last, (1, axes), sigma, furthest, self.straight_samples, rng)
+        return self._in_actions(move), trace
+
+    def _in_actions(self, move: np.ndarray) -> np.ndarray:
+        """A straight move `[P]` as the fewest equal actions that are within bounds: `[K, P]`."""
+        count = max(1, int(np.ceil(np.abs(move).max() / self.max_move - TOLERANCE)))
+        return np.repeat(move[None] / count, count, axis=0)
+
+    def _search(
+        self,
+        score: Callable[[np.ndarray], np.ndarray],
+        shape: tuple[int, int],
+        sigma: float,
+        furthest: float,
+        samples: int,
+        rng: np.random.Generator,
+    ) -> tuple[np.ndarray, Trace]:
+        """The cross-entropy method: where the elites are after the last round, and how it came there."""
+        mean, deviation = np.zeros(shape), np.full(shape, sigma)
+        elites, elite_scores = np.empty((0, *shape)), np.empty(0)
+        means, deviations, scores = [], [], []
+        for _ in range(self.iterations):
+            drawn = rng.normal(mean, deviation, (samples, *shape)).clip(-furthest, furthest)
+            scores.append(score(drawn))
+            candidates, of_all = np.concatenate([elites, drawn]), np.concatenate([elite_scores, scores[-1]])
+            best = np.argsort(of_all)[: self.elites]
+            elites, elite_scores = candidates[best], of_all[best]
+            mean, deviation = elites.mean(axis=0), elites.std(axis=0)
+            means.append(mean)
+            deviations.append(deviation)
+        return mean, Trace(np.stack(means), np.stack(deviations), np.stack(scores))

@@ -93,8 +93,8 @@ def evaluate_step(
     """Look for the action between two recorded frames.
 
     The random actions fill the bundle's bounds of actions and share the columns that are not planned with the true
-    action, so that the rank is about the displacement alone. The plan is one action, whatever the planner's horizon:
-    the goal is one step away.
+    action, so that the rank is about the displacement alone. The plan is one action, however far the planner looks: the
+    goal is one step away.
     """
     draw = (seed, zlib.crc32(step.key.encode()), step.number)  # each step has random actions of its own
     rng = np.random.default_rng((*draw, 1))
@@ -107,7 +107,9 @@ def evaluate_step(
     energies = energy(model.rollout(latents, step.state, candidates), goal)[:, 0]
     true_energy, others = energies[0], energies[1:]
     true_move = model.proposal_of(step.action)
-    move = model.proposal_of(replace(planner, horizon=1).plan(model, step.frame, step.state, goal, draw).action)
+    move = model.proposal_of(
+        replace(planner, horizon=1, straight=1).plan(model, step.frame, step.state, goal, draw).action
+    )
     return OfflineOutcome(
         # Ties count half, so that a model that ignores actions ranks at chance.
         true_action_rank=float((others < true_energy).mean() + 0.5 * (others == true_energy).mean()),

@@ -110,7 +110,8 @@ def better(name: str) -> Literal["higher", "lower"] | None:
     words = last.split("_")
     if "accuracy" in words or "success" in words:
         return "higher"
-    if "error" in words or words[-1] in ("l1", "m", "cm", "rank") or words[0] == "seconds":
+    by_end = words[-1] in ("l1", "m", "cm") or words[-2:] == ["action", "rank"]  # an effective rank is another matter
+    if "error" in words or by_end or words[0] == "seconds":
         return "lower"
     return None
 

@@ -21,6 +21,7 @@ REACH = np.array([MAX_MOVE] * 3 + [np.pi] * 3 + [1], np.float32)
 EXPERT_STEPS, EXPERT_LOOKS = 400, 2  # control steps that the scripted expert gets, and between two looks at it
 AT_REST, PATIENCE = 0.005, 60  # m/s; control steps without a better moment after which the expert is stopped
 CALMER = 0.7  # a moment is better than the best so far if the hand is slower by this factor: fewer pictures to render
+TO_REST = 20  # control steps in which the hand arrives and comes to rest
 IDLE_SCENES = 3  # scenes kept for reuse in a process, at 85 MB each
 
 Observation = dict[str, Any]
@@ -125,7 +126,8 @@ def expert_goal(env: SimulatedArm) -> Goal:
     """Where the scripted expert succeeds in a copy of the environment's scene; the environment does not change.
 
     Some experts press a button and let go: the goal is the moment of success at which the hand moves least. Where the
-    expert never succeeds, it is where it ends.
+    expert never succeeds, it is where it ends. The expert of the reach tasks brings the wrist to where the fingertips
+    are wanted, 4.5 cm below it, and ends at the edge of what counts as success: there the hand goes on to the middle.
     """
     best: Goal | None = None
     least, since = np.inf, 0
@@ -140,7 +142,15 @@ def expert_goal(env: SimulatedArm) -> Goal:
             since += EXPERT_LOOKS
             if best is not None and (least < AT_REST or since > PATIENCE):
                 break
+        if about_hand(env.task):
+            scene.move(scene.to_target(), 0.0, TO_REST)
+            best = Goal(scene.render(), scene.state(), scene.success())
         return best or Goal(scene.render(), scene.state(), False)
+
+
+def about_hand(task: str) -> bool:
+    """Whether a task is about where the hand is, and nothing else."""
+    return task.startswith("reach-")
 
 
 def borrow_scene(task: str, image_size: int) -> Scene:

@@ -93,6 +93,10 @@ class Scene:
         """Where the hand is: `float64 [3]`, m. Meta-World's robot base is the origin of the world."""
         return self._data.body("hand").xpos.copy()
 
+    def to_target(self) -> np.ndarray:
+        """From between the fingertips to where Meta-World's reach tasks want that: `float64 [3]`, m."""
+        return self._world._target_pos - self._world.tcp_center
+
     def velocity(self) -> np.ndarray:
         """How fast the hand moves: `float64 [3]`, m/s."""
         spatial = np.zeros(6)
