@@ -97,11 +97,12 @@ def run_facts(inputs: Inputs, settings: Settings) -> list[tuple[str, str]]:
     length = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
     tasks = manifest["task"].nunique()
     pretrain, posttrain = settings.pretrain, settings.posttrain
+    straight = f", straight moves of {planner.straight}" if planner.straight > 1 else ""
     return [
         ("Episodes", f"{len(manifest):,} of {tasks} {'task' if tasks == 1 else 'tasks'}, {length}"),
         ("Encoder", f"{encoder.image_size} px, patch {encoder.patch}, width {encoder.width}, depth {encoder.depth}"),
         ("Pretraining", f"{pretrain.steps:,} steps of {pretrain.batch_size} clips"),
         ("World model", f"{posttrain.steps:,} steps of {posttrain.batch_size} windows"),
-        ("Planner", f"{planner.iterations} rounds of {planner.samples} actions, horizon {planner.horizon}"),
+        ("Planner", f"{planner.iterations} rounds of {planner.samples} plans, horizon {planner.horizon}{straight}"),
         ("Seed", f"{settings.seed}, one training run"),
     ]

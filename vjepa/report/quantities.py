@@ -39,6 +39,7 @@ LABELS = {
     "answer_accuracy": "Answers about a clip",
     "true_action_rank": "Rank of the true action's energy (0 best, 1 worst)",
     "direction_error_deg": "Angle between planned and true direction",
+    "action_error_cm": "Distance between planned and true displacement",
     "success": "Success at the last step",
     "success_ever": "Success at any step",
     "final_distance_cm": "Distance to the goal at the end",
