@@ -108,13 +108,13 @@ def trials_of(arms: Sequence[str], shares: Sequence[float], seeds: Sequence[int]
     return [Trial(arm, share, seed, settings, base) for seed in seeds for arm, share, settings in kinds]
 
 
-def run(*command: str, **environment: str) -> str:
+def run(*command: str) -> str:
     """What a command prints.
 
     Raises:
         UserError: it failed.
     """
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr or done.stdout).strip().splitlines()[-1:]
         raise UserError(f"`{' '.join(command)}` failed: {' '.join(last)}")
@@ -202,6 +202,17 @@ def enqueue(missing: Sequence[Trial]) -> None:
             console.print(f"queued {trial.name}")
 
 
+def start_workers(jobs: int) -> None:
+    """Let DVC's workers run what waits in its queue.
+
+    They live on after the command that starts them, with whatever it was given to write to: not a pipe of ours, whose
+    end would never come.
+    """
+    environment = {**os.environ, TRIALS: str(TIMINGS.absolute()), "OMP_NUM_THREADS": "1"}
+    command = ["dvc", "queue", "start", "--jobs", str(jobs)]
+    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
 def wait(trials: Sequence[Trial]) -> Iterator[list[Trial]]:
     """The trials that are not recorded, each time that one has ended, until none is waiting or running."""
     missing = keep(trials)
@@ -237,8 +248,7 @@ def main() -> None:
             subprocess.run(["dvc", "repro", "validate"], check=True)
             enqueue(missing)
             TIMINGS.mkdir(parents=True, exist_ok=True)
-            environment = {TRIALS: str(TIMINGS.absolute()), "OMP_NUM_THREADS": "1"}
-            run("dvc", "queue", "start", "--jobs", str(arguments.jobs), **environment)
+            start_workers(arguments.jobs)
             for missing in wait(trials):
                 console.print(f"{len(missing)} to go")
         missing = keep(trials)

@@ -15,11 +15,16 @@ from scripts.ablation import Trial, trials_of
 from scripts.trials import read_records
 
 STAGE = """
-import json, os, sys, yaml
+import json, os, sys, time, yaml
 from pathlib import Path
 params = yaml.safe_load(Path("params.yaml").read_text())
 if params["seed"] == 99 and not Path(os.environ["MENDED"]).exists():
     sys.exit("this seed fails")
+until = time.monotonic() + 60
+while params["seed"] == 3 and not Path(os.environ["RECORDED"]).exists():
+    if time.monotonic() > until:
+        sys.exit("the trial before is not recorded")
+    time.sleep(0.1)
 steps = params["pretrain"]["steps"]
 value = {"value": params["seed"] / 100 + (steps > 0), "low": 0.0, "high": 2.0, "n": 5}
 Path("metrics").mkdir(exist_ok=True)
@@ -65,8 +70,16 @@ def toy(tmp_path: Path, repository: Path) -> Path:
 def environment(repository: Path, tmp_path: Path) -> dict[str, str]:
     who = {f"GIT_{who}_{what}": "toy@localhost" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     here = {"RUNS": str(tmp_path / "runs"), "MENDED": str(tmp_path / "mended"), "PYTHONPATH": str(repository)}
+    here["RECORDED"] = str(tmp_path / "toy" / "docs" / "experiments.jsonl")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     return {**os.environ, **who, **here, "PATH": path, "DVC_NO_ANALYTICS": "1"}
+
+
+def run_ablation(repository: Path, tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "scripts.ablation", *arguments],
+        cwd=tmp_path / "toy", env=environment(repository, tmp_path), capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
 
 
 def test_a_trials_name_is_that_of_its_settings(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,29 +112,13 @@ def test_arms_come_seed_by_seed_and_the_largest_share_first(toy: Path, monkeypat
 
 def test_an_arm_that_cannot_be_used_is_said_in_a_line(toy: Path, repository: Path, tmp_path: Path) -> None:
     (toy / "conf" / "arm" / "odd.yaml").write_text("# @package _global_\npretrain: {stepps: 1}\n")
-    done = subprocess.run(
-        [sys.executable, "-m", "scripts.ablation", "--arms", "odd"],
-        cwd=toy, env=environment(repository, tmp_path), capture_output=True, text=True, timeout=100,
-    )  # fmt: skip
+    done = run_ablation(repository, tmp_path, "--arms", "odd")
     assert done.returncode == 1 and "stepps" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_trials_run_once_and_what_failed_runs_again(toy: Path, repository: Path, tmp_path: Path) -> None:
     def ablation(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [
-            sys.executable,
-            "-m",
-            "scripts.ablation",
-            "--arms",
-            "default",
-            "untrained",
-            "--shares",
-            "1",
-            *arguments,
-        ]
-        return subprocess.run(
-            command, cwd=toy, env=environment(repository, tmp_path), capture_output=True, text=True, timeout=300
-        )
+        return run_ablation(repository, tmp_path, "--arms", "default", "untrained", "--shares", "1", *arguments)
 
     first = ablation("--seeds", "1", "99")
     assert first.returncode == 1 and "failed: " in first.stderr and "dvc queue logs" in first.stderr, first.stderr
@@ -145,3 +142,10 @@ def test_trials_run_once_and_what_failed_runs_again(toy: Path, repository: Path,
         (arm, seed) for arm in ("default", "untrained") for seed in (1, 99)
     }
     assert sorted((tmp_path / "runs").read_text().splitlines()) == ["1 0", "1 800", "99 0", "99 800"], "none ran twice"
+
+
+def test_a_trial_is_recorded_while_others_still_run(toy: Path, repository: Path, tmp_path: Path) -> None:
+    """The trial with seed 3 fails unless the one before it is recorded by then."""
+    done = run_ablation(repository, tmp_path, "--arms", "default", "--shares", "1", "--seeds", "1", "3", "--jobs", "1")
+    assert done.returncode == 0, done.stderr
+    assert [record["seed"] for record in read_records(toy / "docs" / "experiments.jsonl")] == [1, 3]
