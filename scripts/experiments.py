@@ -133,7 +133,7 @@ def table(title: str, rows: Sequence[Row], names: Sequence[str]) -> list[str]:
     """A Markdown table with a line for each arm."""
     rivals = {row.share: row for row in rows if row.arm == RIVAL}
     lines = [
-        f"#### {title}",
+        f"### {title}",
         "",
         "| arm | seeds | " + " | ".join(map(heading, names)) + " |",
         "|---" * (len(names) + 2) + "|",
@@ -246,11 +246,12 @@ def picture(rows: Sequence[Row], names: Sequence[str]) -> Figure:
                 if quantity is None:
                     continue
                 colour = ACCENT if row.arm != RIVAL else MUTED
-                panel.plot(quantity.bounds, (y, y), color=colour, linewidth=1.6, solid_capstyle="round")
-                panel.plot(quantity.value, y, "o", color=colour, markersize=5)
+                panel.plot(quantity.bounds, (y, y), color=colour, linewidth=1.6, clip_on=False)
+                panel.plot(quantity.value, y, "o", color=colour, markersize=5, clip_on=False)
                 seeds = [trial["numbers"][name][0] for trial in row.trials]
-                panel.plot(seeds, [y + 0.25] * len(seeds), "o", color=colour, markersize=2, alpha=0.6)
-            panel.set_title(fill(heading(name), 34), loc="left", fontsize=8, color=INK)
+                panel.plot(seeds, [y + 0.25] * len(seeds), "o", color=colour, markersize=2, alpha=0.6, clip_on=False)
+            words = heading(name) if percent else f"{heading(name)}, {unit(name)}"
+            panel.set_title(fill(words, 34), loc="left", fontsize=8, color=INK)
             panel.set_yticks(range(len(rows)), [row.name for row in rows])
             panel.set_xlim(0, 1 if percent else None)
             if percent:
@@ -258,7 +259,7 @@ def picture(rows: Sequence[Row], names: Sequence[str]) -> Figure:
             panel.grid(axis="x", linewidth=0.5, alpha=0.5)
             panel.spines[["top", "right", "left"]].set_visible(False)
             panel.tick_params(length=0)
-        panels[0].invert_yaxis()
+        panels[0].set_ylim(len(rows) - 0.5, -0.5)
     return figure
 
 
