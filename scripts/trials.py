@@ -65,8 +65,10 @@ def over_seeds(name: str, found: Sequence[Sequence[float]]) -> Quantity:
     center = float(values.mean())
     low = center - half_width(values, float((values - lows).mean()))
     high = center + half_width(values, float((highs - values).mean()))
+    if lows.min() >= 0:  # of what can't be negative, or above 1 as a share
+        low = max(low, 0.0)
     if unit(name) == "%":
-        low, high = max(low, 0.0), min(high, 1.0)
+        high = min(high, 1.0)
     file, _, last = name.partition(".")
     return Quantity(file, last, center, low, high, round(sum(part[3] for part in found)))
 

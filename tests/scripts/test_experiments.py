@@ -36,8 +36,10 @@ def test_seeds_that_differ_make_the_interval_wide() -> None:
     assert (alike.value, alike.n) == (0.5, 150) and alike.bounds == pytest.approx((0.4, 0.6)), (
         "seeds share the episodes"
     )
-    apart = over_seeds("plan.reach.final_distance_cm", [(5.0, 5.0, 5.0, 50), (7.0, 7.0, 7.0, 50)])
-    assert apart.bounds == pytest.approx((6 - 12.706, 6 + 12.706), abs=1e-3), "Student's with one degree of freedom"
+    apart = over_seeds("plan.reach.final_distance_cm", [(25.0, 25.0, 25.0, 50), (27.0, 27.0, 27.0, 50)])
+    assert apart.bounds == pytest.approx((26 - 12.706, 26 + 12.706), abs=1e-3), "Student's with one degree of freedom"
+    assert over_seeds("plan.reach.final_distance_cm", [(1.0, 1.0, 1.0, 5), (2.0, 2.0, 2.0, 5)]).bounds[0] == 0
+    assert over_seeds("pretrain.state_readout", [(-0.5, -0.6, -0.4, 5), (0.5, 0.4, 0.6, 5)]).bounds[0] < -0.5
     assert over_seeds("plan.reach.success", [(0.9, 0.6, 1.0, 9), (1.0, 0.7, 1.0, 9)]).bounds[1] == 1.0
 
 
