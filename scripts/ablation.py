@@ -5,10 +5,10 @@
 
 Each arm is post-trained on all robot episodes and on shares of them. A trial is what one command reruns:
 `dvc exp run -S +arm=pixels -S +measure=ablation -S seed=11 probe plan`. All of them share the data (`data_seed`) and
-the closed loop's scenes. Trials wait in DVC's queue and run in folders of their own;
-what has ended is written to docs/experiments.jsonl at once, so that this program may be stopped and started again:
-trials that are recorded, with the settings that they would have now, are not run again. docs/experiments.md is made
-from that file (`python -m scripts.experiments`).
+the closed loop's scenes. Trials wait in DVC's queue and run in folders of their own; what has ended is written to
+docs/experiments.jsonl at once, so that this program may be stopped and started again: trials that are recorded, with
+the settings that they would have now, are not run again. docs/experiments.md is made from that file
+(`python -m scripts.experiments`).
 """
 
 from __future__ import annotations
