@@ -47,7 +47,8 @@ STAGES = ("pretrain", "posttrain", "probe", "plan")
 """Whose metrics are kept."""
 OUTCOMES = "plots/plan/outcomes.csv"
 TIMINGS = Path("runs/ablation")
-POLL_S = 2
+FIRST_POLL_S, LAST_POLL_S, POLL_GROWTH = 2.0, 60.0, 1.5
+"""Asking DVC's queue takes seconds of a processor that the trials need, and trials take minutes: ask ever more rarely."""
 SETTLED = ("Success", "Failed")
 
 console = Console(stderr=True, soft_wrap=True)
@@ -215,16 +216,19 @@ def start_workers(jobs: int) -> None:
 
 def wait(trials: Sequence[Trial]) -> Iterator[list[Trial]]:
     """The trials that are not recorded, each time that one has ended, until none is waiting or running."""
-    missing = keep(trials)
+    missing, pause = keep(trials), FIRST_POLL_S
     while missing:
         states = queue()
         still = [trial for trial in missing if states.get(trial.name) in ("Queued", "Running")]
         if not still:
             break
-        time.sleep(POLL_S)
+        time.sleep(pause)
         before, missing = missing, keep(missing)
         if len(missing) < len(before):
+            pause = FIRST_POLL_S
             yield missing
+        else:
+            pause = min(pause * POLL_GROWTH, LAST_POLL_S)
 
 
 def main() -> None:
