@@ -99,14 +99,22 @@ def digest(overrides: Sequence[str]) -> str:
 
 
 def trials_of(arms: Sequence[str], shares: Sequence[float], seeds: Sequence[int]) -> list[Trial]:
-    """Seed by seed, and the largest share first: whoever stops early has every arm.
+    """The largest share first, then seed by seed, so that whoever stops early has every arm.
+
+    Smaller shares come last also because they have the same encoders: until then DVC's cache has them, and none is
+    trained twice.
 
     Raises:
         UserError: an arm can't be used.
     """
     base = digest([MEASURE])
-    kinds = [(arm, share, digest(overrides(arm, share))) for share in sorted(shares, reverse=True) for arm in arms]
-    return [Trial(arm, share, seed, settings, base) for seed in seeds for arm, share, settings in kinds]
+    settings = {(arm, share): digest(overrides(arm, share)) for share in shares for arm in arms}
+    return [
+        Trial(arm, share, seed, settings[arm, share], base)
+        for share in sorted(shares, reverse=True)
+        for seed in seeds
+        for arm in arms
+    ]
 
 
 def run(*command: str) -> str:

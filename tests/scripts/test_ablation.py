@@ -107,7 +107,7 @@ def test_a_trials_name_is_that_of_its_settings(toy: Path, monkeypatch: pytest.Mo
 def test_arms_come_seed_by_seed_and_the_largest_share_first(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(toy)
     order = [(t.seed, t.share, t.arm) for t in trials_of(["default", "pixels"], [0.1, 1.0], [1, 2])]
-    assert order == [(s, share, arm) for s in (1, 2) for share in (1.0, 0.1) for arm in ("default", "pixels")]
+    assert order == [(s, share, arm) for share in (1.0, 0.1) for s in (1, 2) for arm in ("default", "pixels")]
 
 
 def test_an_arm_that_cannot_be_used_is_said_in_a_line(toy: Path, repository: Path, tmp_path: Path) -> None:
