@@ -34,7 +34,7 @@ from rich.console import Console
 
 from scripts.compose import compose
 from scripts.experiments import ARMS, write_page
-from scripts.trials import METRICS, RECORDS, read_records, write_records
+from scripts.trials import RECORDS, read_records, write_records
 from stages.runner import TRIALS
 from vjepa.errors import UserError
 from vjepa.report.quantities import quantities
@@ -48,7 +48,7 @@ STAGES = ("pretrain", "posttrain", "probe", "plan")
 OUTCOMES = "plots/plan/outcomes.csv"
 TIMINGS = Path("runs/ablation")
 FIRST_POLL_S, LAST_POLL_S, POLL_GROWTH = 2.0, 60.0, 1.5
-"""Asking DVC's queue takes seconds of a processor that the trials need, and trials take minutes: ask ever more rarely."""
+"""Asking DVC's queue takes a second of a processor that the trials need, for minutes: ask ever more rarely."""
 SETTLED = ("Success", "Failed")
 
 console = Console(stderr=True, soft_wrap=True)
@@ -177,10 +177,10 @@ def record(trial: Trial, commit: str) -> dict[str, Any]:
 
 def scenes(outcomes: pd.DataFrame) -> dict[str, dict[str, list[float]]]:
     """Of each benchmark and metric what the planner came to in each scene, in the order of the scenes' seeds."""
-    mine = outcomes[outcomes["arm"] == "planner"].sort_values("seed")
+    mine = outcomes[outcomes["arm"] == "planner"].sort_values("seed").drop(columns=["arm", "seed"])
     return {
-        str(name): {metric: [rounded(float(value)) for value in part[metric]] for metric in METRICS}
-        for name, part in mine.groupby("benchmark")
+        str(name): {str(metric): [rounded(float(value)) for value in values] for metric, values in part.items()}
+        for name, part in mine.set_index("benchmark").groupby("benchmark")
     }
 
 

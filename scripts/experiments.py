@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ from matplotlib.ticker import PercentFormatter
 from scipy import stats
 
 from scripts.compose import CONF
-from scripts.trials import Record, over_seeds, paired_difference, read_records
+from scripts.trials import RECORDS, Record, over_seeds, paired_difference, read_records
+from vjepa.errors import UserError
 from vjepa.files import atomic_path
 from vjepa.report.figure import ACCENT, INK, MUTED
 from vjepa.report.quantities import Quantity, baseline_suffix, better, label, spaced, unit
@@ -264,7 +266,13 @@ def picture(rows: Sequence[Row], names: Sequence[str]) -> Figure:
 
 
 def write_page(records: Sequence[Record]) -> None:
-    """Write docs/experiments.md and the picture of the newest trials."""
+    """Write docs/experiments.md and the picture of the newest trials.
+
+    Raises:
+        UserError: no trial is recorded.
+    """
+    if not records:
+        raise UserError(f"no trial is recorded in {RECORDS}: `make ablation` makes some")
     with atomic_path(PAGE) as temporary:
         temporary.write_text(page(records))
     newest = sections(records)[0]
@@ -278,7 +286,10 @@ def main() -> None:
     argparse.ArgumentParser(
         prog="python -m scripts.experiments", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
-    write_page(read_records())
+    try:
+        write_page(read_records())
+    except UserError as error:
+        sys.exit(f"experiments: {error}")
 
 
 if __name__ == "__main__":

@@ -15,8 +15,6 @@ from vjepa.report.quantities import Quantity, unit
 from vjepa.statistics import CONFIDENCE
 
 RECORDS = Path("docs/experiments.jsonl")
-METRICS = ("success", "success_ever", "final_distance_cm")
-"""Of the closed loop, kept scene by scene."""
 TAIL = (1 + CONFIDENCE) / 2
 
 Record = dict[str, Any]

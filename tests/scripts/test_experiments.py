@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scripts.experiments import page, rows_of
+from scripts.experiments import page, rows_of, write_page
 from scripts.trials import over_seeds, paired_difference
+from vjepa.errors import UserError
 
 
 def trial(arm: str, seed: int, success: list[float], **changed: Any) -> dict[str, Any]:
@@ -82,3 +83,8 @@ def test_trials_of_other_settings_are_never_put_together() -> None:
 def test_a_number_that_orders_the_trials_as_success_does_agrees_with_it() -> None:
     trials = [trial("default", seed, [1.0] * seed + [0.0] * (10 - seed)) for seed in range(1, 6)]
     assert line(page(trials), "| Effective rank").endswith("| 5 | +1.00 |")
+
+
+def test_a_page_without_trials_is_an_error_that_says_what_makes_them() -> None:
+    with pytest.raises(UserError, match="make ablation"):
+        write_page([])
