@@ -2,6 +2,10 @@
 
     make ablation                                                # what is not recorded yet, two trials at a time
     python -m scripts.ablation --arms untrained pixels --shares 1 0.1 --seeds 11 12 --jobs 4
+    python -m scripts.ablation --measure development --arms default long_pretraining --shares 1 --seeds 21
+
+conf/measure/ says in which scenes. Recipes are chosen on those of `development`, with training seeds of their own, and
+reported on those of `ablation`, so that none is chosen by the numbers that speak for it.
 
 Each arm is post-trained on all robot episodes and on shares of them. A trial is what one command reruns:
 `dvc exp run -S +arm=pixels -S +measure=ablation -S seed=11 probe plan`. All of them share the data (`data_seed`) and
@@ -32,14 +36,16 @@ import dvc.api
 import pandas as pd
 from rich.console import Console
 
-from scripts.compose import compose
+from scripts.compose import CONF, compose
 from scripts.experiments import ARMS, write_page
 from scripts.trials import RECORDS, read_records, write_records
 from stages.runner import TRIALS
 from vjepa.errors import UserError
 from vjepa.report.quantities import quantities
 
-MEASURE = "+measure=ablation"
+MEASURES = CONF / "measure"
+REPORTED = ("default", "pixels", "untrained")
+"""What runs unless other arms are named: the recipe and what it has to beat."""
 SEEDS = (11, 12, 13)
 SHARES = (1.0, 0.1, 0.02)
 TARGETS = ("probe", "plan")
@@ -59,10 +65,12 @@ class Trial:
     """An arm, post-trained on a share of the episodes, with a training seed.
 
     Attributes:
+        measure: the file of conf/measure/ that says how it is measured.
         settings: digest of all settings but the seed.
         base: digest of those that the arms share.
     """
 
+    measure: str
     arm: str
     share: float
     seed: int
@@ -77,13 +85,13 @@ class Trial:
     @property
     def command(self) -> list[str]:
         """What reruns it."""
-        told = [*overrides(self.arm, self.share), f"seed={self.seed}"]
+        told = [*overrides(self.measure, self.arm, self.share), f"seed={self.seed}"]
         return ["dvc", "exp", "run", *(part for override in told for part in ("-S", override)), *TARGETS]
 
 
-def overrides(arm: str, share: float) -> list[str]:
+def overrides(measure: str, arm: str, share: float) -> list[str]:
     """What Hydra is told of an arm."""
-    return [f"+arm={arm}", MEASURE, *([] if share == 1 else [f"posttrain.episodes_share={share:g}"])]
+    return [f"+arm={arm}", f"+measure={measure}", *([] if share == 1 else [f"posttrain.episodes_share={share:g}"])]
 
 
 def digest(overrides: Sequence[str]) -> str:
@@ -98,7 +106,7 @@ def digest(overrides: Sequence[str]) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()[:8]
 
 
-def trials_of(arms: Sequence[str], shares: Sequence[float], seeds: Sequence[int]) -> list[Trial]:
+def trials_of(measure: str, arms: Sequence[str], shares: Sequence[float], seeds: Sequence[int]) -> list[Trial]:
     """The largest share first, then seed by seed, so that whoever stops early has every arm.
 
     Smaller shares come last also because they have the same encoders: until then DVC's cache has them, and none is
@@ -107,10 +115,10 @@ def trials_of(arms: Sequence[str], shares: Sequence[float], seeds: Sequence[int]
     Raises:
         UserError: an arm can't be used.
     """
-    base = digest([MEASURE])
-    settings = {(arm, share): digest(overrides(arm, share)) for share in shares for arm in arms}
+    base = digest([f"+measure={measure}"])
+    settings = {(arm, share): digest(overrides(measure, arm, share)) for share in shares for arm in arms}
     return [
-        Trial(arm, share, seed, settings[arm, share], base)
+        Trial(measure, arm, share, seed, settings[arm, share], base)
         for share in sorted(shares, reverse=True)
         for seed in seeds
         for arm in arms
@@ -244,8 +252,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m scripts.ablation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    known = sorted(path.stem for path in ARMS.glob("*.yaml"))
-    parser.add_argument("--arms", nargs="+", choices=known, default=known, metavar="ARM", help=f"of {', '.join(known)}")
+    known, measures = (sorted(path.stem for path in folder.glob("*.yaml")) for folder in (ARMS, MEASURES))
+    parser.add_argument(
+        "--arms", nargs="+", choices=known, default=REPORTED, metavar="ARM",
+        help=f"of {', '.join(known)} (default: {' '.join(REPORTED)})",
+    )  # fmt: skip
+    parser.add_argument("--measure", choices=measures, default="ablation", help="default: ablation")
     parser.add_argument(
         "--shares", nargs="+", type=float, default=SHARES, metavar="SHARE", help="of the episodes of post-training"
     )
@@ -253,7 +265,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="trials at a time, of one thread each (default: 2)")
     arguments = parser.parse_args()
     try:
-        trials = trials_of(arguments.arms, arguments.shares, arguments.seeds)
+        trials = trials_of(arguments.measure, arguments.arms, arguments.shares, arguments.seeds)
         missing = keep(trials)
         if missing:
             console.print(f"{len(missing)} of {len(trials)} trials are not recorded; first the data they share")

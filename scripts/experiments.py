@@ -29,8 +29,11 @@ from vjepa.report.figure import ACCENT, INK, MUTED
 from vjepa.report.quantities import Quantity, baseline_suffix, better, label, spaced, unit
 from vjepa.report.verdicts import amount, judge
 
-ARMS, PAGE, PICTURE = CONF / "arm", Path("docs/experiments.md"), Path("docs/experiments.png")
+ARMS, MEASURES = CONF / "arm", CONF / "measure"
+PAGE, PICTURE = Path("docs/experiments.md"), Path("docs/experiments.png")
 RIVAL = "untrained"
+REPORTED = "ablation"
+"""The file of conf/measure/ whose trials speak for a recipe; those of all others come after them."""
 TABLES = {
     "Closed loop": ("plan", ("success",)),
     "Closed loop, at any step": ("plan", ("success_ever",)),
@@ -151,10 +154,9 @@ def table(title: str, rows: Sequence[Row], names: Sequence[str]) -> list[str]:
     return [*lines, ""]
 
 
-def said_of(arm: str) -> str:
-    """The comment of an arm's file."""
-    path = ARMS / f"{arm}.yaml"
-    lines = path.read_text().splitlines() if path.exists() else ["# (no longer in conf/arm)"]
+def said_in(path: Path) -> str:
+    """The comment of a file of settings."""
+    lines = path.read_text().splitlines() if path.exists() else [f"# (no longer in {path.parent})"]
     return " ".join(line.removeprefix("# ") for line in lines if line.startswith("# ") and "@package" not in line)
 
 
@@ -213,23 +215,28 @@ def section(records: Sequence[Record]) -> list[str]:
 
 
 def sections(records: Iterable[Record]) -> list[list[Record]]:
-    """The trials that share a profile; the newest profile first."""
-    by_base: dict[str, list[Record]] = defaultdict(list)
+    """The trials that share a way of measuring and a profile; what is reported first, then the newest profile."""
+    found: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in records:
-        by_base[record["base"]].append(record)
-    return sorted(by_base.values(), key=lambda found: max(record["recorded"] for record in found), reverse=True)
+        found[record["measure"], record["base"]].append(record)
+    newest_first = sorted(found.values(), key=lambda part: max(record["recorded"] for record in part), reverse=True)
+    return sorted(newest_first, key=lambda part: (part[0]["measure"] != REPORTED, part[0]["measure"]))
 
 
 def page(records: Sequence[Record]) -> str:
-    """The whole page: what shares the newest profile first, then what was measured before it changed."""
+    """The whole page: of each way of measuring the newest profile first, then what was measured before it changed."""
     arms = dict.fromkeys(record["arm"] for record in records)
-    lines = [INTRODUCTION, "## Arms", "", *(f"- `{arm}`: {said_of(arm)}" for arm in arms), ""]
+    lines = [INTRODUCTION, "## Arms", "", *(f"- `{arm}`: {said_in(ARMS / f'{arm}.yaml')}" for arm in arms), ""]
+    titled: set[str] = set()
     for i, found in enumerate(sections(records)):
-        days = sorted({record["recorded"] for record in found})
-        title = "Before the profile changed" if i else "Results"
+        measure, days = found[0]["measure"], sorted({record["recorded"] for record in found})
+        title = "Results" if measure == REPORTED else f"Measured as `{measure}`"
+        title += ", before the profile changed" if measure in titled else ""
         lines += [f"## {title}, {' to '.join(dict.fromkeys((days[0], days[-1])))}", ""]
+        lines += [] if measure in titled else [said_in(MEASURES / f"{measure}.yaml"), ""]
         lines += [] if i else [f"![Each arm's numbers with their intervals]({PICTURE.name})", ""]
         lines += section(found)
+        titled.add(measure)
     return "\n".join(lines)
 
 

@@ -18,9 +18,10 @@ RECORDS = Path("docs/experiments.jsonl")
 TAIL = (1 + CONFIDENCE) / 2
 
 Record = dict[str, Any]
-"""Of a trial: `arm`, `share` (of the episodes of post-training), `seed` and `name`; `settings`, a digest of all but the
-seed, and `base`, of those that all arms share; `recorded` (the day), `code` (the commit) and `command`; `stages` (their
-seconds); `numbers`, by name `[value, low, high, n]`; `scenes`, by benchmark and metric a value for each scene."""
+"""Of a trial: `measure` (the file of conf/measure/), `arm`, `share` (of the episodes of post-training), `seed` and
+`name`; `settings`, a digest of all but the seed, and `base`, of those that all arms share; `recorded` (the day), `code`
+(the commit) and `command`; `stages` (their seconds); `numbers`, by name `[value, low, high, n]`; `scenes`, by benchmark
+and metric a value for each scene."""
 
 
 def read_records(path: Path = RECORDS) -> list[Record]:
@@ -30,7 +31,7 @@ def read_records(path: Path = RECORDS) -> list[Record]:
 
 def write_records(records: Iterable[Record], path: Path = RECORDS) -> None:
     """One line a trial, in the order of arms, shares and seeds."""
-    ordered = sorted(records, key=lambda r: (r["recorded"], r["arm"], -r["share"], r["seed"], r["name"]))
+    ordered = sorted(records, key=lambda r: (r["measure"], r["recorded"], r["arm"], -r["share"], r["seed"], r["name"]))
     path.parent.mkdir(exist_ok=True)
     with atomic_path(path) as temporary:
         temporary.write_text("".join(json.dumps(record) + "\n" for record in ordered))

@@ -84,7 +84,7 @@ def run_ablation(repository: Path, tmp_path: Path, *arguments: str) -> subproces
 
 def test_a_trials_name_is_that_of_its_settings(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def trial(arm: str, share: float, seed: int) -> Trial:
-        (found,) = trials_of([arm], [share], [seed])
+        (found,) = trials_of("ablation", [arm], [share], [seed])
         return found
 
     monkeypatch.chdir(toy)
@@ -95,6 +95,9 @@ def test_a_trials_name_is_that_of_its_settings(toy: Path, monkeypatch: pytest.Mo
     assert tenth.name.startswith("pixels-10-11-") and "-S posttrain.episodes_share=0.1 -S seed=11" in " ".join(
         tenth.command
     )
+    (elsewhere,) = trials_of("development", ["default"], [1.0], [11])
+    assert "+measure=development" in elsewhere.command and elsewhere.name != plain.name
+    assert elsewhere.base != plain.base, "what is measured otherwise stands in tables of its own"
     other = trial("default", 1.0, 12)
     assert plain.settings == other.settings and plain.name != other.name, "seeds of one arm belong together"
     assert len({t.settings for t in (plain, tenth, trial("default", 0.1, 11))}) == 3
@@ -106,7 +109,7 @@ def test_a_trials_name_is_that_of_its_settings(toy: Path, monkeypatch: pytest.Mo
 
 def test_arms_come_seed_by_seed_and_the_largest_share_first(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(toy)
-    order = [(t.seed, t.share, t.arm) for t in trials_of(["default", "pixels"], [0.1, 1.0], [1, 2])]
+    order = [(t.seed, t.share, t.arm) for t in trials_of("ablation", ["default", "pixels"], [0.1, 1.0], [1, 2])]
     assert order == [(s, share, arm) for share in (1.0, 0.1) for s in (1, 2) for arm in ("default", "pixels")]
 
 

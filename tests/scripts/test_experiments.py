@@ -15,8 +15,8 @@ from vjepa.errors import UserError
 def trial(arm: str, seed: int, success: list[float], **changed: Any) -> dict[str, Any]:
     value = sum(success) / len(success)
     return {
-        "arm": arm, "share": 1.0, "seed": seed, "name": f"{arm}-{seed}", "settings": arm, "base": "b",
-        "recorded": "2026-01-02", "code": "c0de", "command": f"dvc exp run -S +arm={arm} -S seed={seed}",
+        "measure": "ablation", "arm": arm, "share": 1.0, "seed": seed, "name": f"{arm}-{seed}",
+        "settings": arm, "base": "b", "recorded": "2026-01-02", "code": "c0de", "command": f"dvc exp run -S +arm={arm} -S seed={seed}",
         "stages": {"pretrain": {"seconds": 60.0}, "plan": {"seconds": 30.0}},
         "numbers": {
             "plan.reach.success": [value, max(value - 0.1, 0), min(value + 0.1, 1), len(success)],
@@ -73,11 +73,20 @@ def test_trials_of_other_settings_are_never_put_together() -> None:
     old = trial("default", 1, [0.0] * 10, base="a", settings="old", recorded="2026-01-01")
     new = [trial("default", 1, [1.0] * 10), trial("untrained", 1, [1.0] * 10)]
     text = page([old, *new])
-    first, second = text.split("## Before the profile changed, 2026-01-01")
+    first, second = text.split("## Results, before the profile changed, 2026-01-01")
     assert line(first, "| default | 1 |").startswith("| default | 1 | 100")
     assert line(second, "| default | 1 |").startswith("| default | 1 | 0")
     changed = trial("default", 1, [1.0] * 10, settings="changed")
     assert [(row.arm, len(row.trials)) for row in rows_of([*new, changed])].count(("default", 1)) == 2
+
+
+def test_what_recipes_are_chosen_on_is_never_put_together_with_what_they_are_reported_on() -> None:
+    chosen_on = trial("default", 1, [1.0] * 10, measure="development", recorded="2026-01-03")
+    text = page([chosen_on, trial("default", 1, [0.0] * 10)])
+    reported, chosen = text.split("## Measured as `development`, 2026-01-03")
+    assert line(reported, "| default | 1 |").startswith("| default | 1 | 0")
+    assert line(chosen, "| default | 1 |").startswith("| default | 1 | 100")
+    assert "What recipes are chosen on" in chosen, "what the file in conf/measure says"
 
 
 def test_a_number_that_orders_the_trials_as_success_does_agrees_with_it() -> None:
