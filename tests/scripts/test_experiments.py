@@ -16,7 +16,8 @@ def trial(arm: str, seed: int, success: list[float], **changed: Any) -> dict[str
     value = sum(success) / len(success)
     return {
         "measure": "ablation", "arm": arm, "share": 1.0, "seed": seed, "name": f"{arm}-{seed}",
-        "settings": arm, "base": "b", "recorded": "2026-01-02", "code": "c0de", "command": f"dvc exp run -S +arm={arm} -S seed={seed}",
+        "settings": arm, "base": "b", "recorded": "2026-01-02", "code": "c0de",
+        "command": f"dvc exp run -S +arm={arm} -S seed={seed}",
         "stages": {"pretrain": {"seconds": 60.0}, "plan": {"seconds": 30.0}},
         "numbers": {
             "plan.reach.success": [value, max(value - 0.1, 0), min(value + 0.1, 1), len(success)],
