@@ -38,10 +38,10 @@ from rich.console import Console
 
 from scripts.compose import CONF, compose
 from scripts.experiments import ARMS, write_page
-from scripts.trials import RECORDS, read_records, write_records
 from stages.runner import TRIALS
 from vjepa.errors import UserError
 from vjepa.report.quantities import quantities
+from vjepa.report.trials import RECORDS, read_records, write_records
 
 MEASURES = CONF / "measure"
 REPORTED = ("default", "pixels", "untrained")

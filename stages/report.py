@@ -22,6 +22,7 @@ from vjepa.pretraining.masks import sample_masks
 from vjepa.report.examples import MaskPicture
 from vjepa.report.inputs import read_inputs
 from vjepa.report.page import Settings, write_report
+from vjepa.report.trials import RECORDS
 
 
 def run(
@@ -34,7 +35,7 @@ def run(
     plan: PlanConfig,
 ) -> None:
     """Read what the other stages left behind and write the folder `report`."""
-    inputs = read_inputs(Path("metrics"), Path("plots"), Path("data/shards"), Path("data/docs"))
+    inputs = read_inputs(Path("metrics"), Path("plots"), Path("data/shards"), Path("data/docs"), RECORDS)
     settings = Settings(seed, curate, encoder, pretrain, posttrain, align, plan)
     clip = example_clip(inputs.episodes, pretrain)
     masks = mask_pictures(encoder, pretrain, seed) if clip is not None else []

@@ -20,8 +20,11 @@ from vjepa.data.shards import pack_episode, write_shards
 from vjepa.report.examples import MaskPicture
 from vjepa.report.inputs import Inputs, read_inputs
 from vjepa.report.page import Settings, write_report
+from vjepa.report.trials import RECORDS, write_records
 from vjepa.statistics import rate
 
+TRIED = {"default": 0.8, "untrained": 0.4}
+"""Arm of the trials -> share of successes."""
 TASKS = ("reach the goal position", "close the drawer", "press the button", "slide the plate")
 SECTIONS = {
     "curate": config.CurateConfig,
@@ -133,6 +136,17 @@ def make_episodes(size: int, count: int = 24, frames: int = 16) -> list[Episode]
     return made
 
 
+def made_trial(arm: str, seed: int, success: np.ndarray) -> dict[str, Any]:
+    """A trial of `make ablation` with one closed-loop benchmark."""
+    value = float(success.mean())
+    return {
+        "measure": "ablation", "arm": arm, "share": 1.0, "seed": seed, "name": f"{arm}-{seed}", "settings": arm,
+        "base": "profile", "recorded": f"2026-01-{seed}", "code": "c0de", "command": "dvc exp run", "stages": {},
+        "numbers": {"plan.reach.success": [value, value - 0.1, value + 0.1, len(success)]},
+        "scenes": {"reach": {"success": success.astype(float).tolist()}},
+    }  # fmt: skip
+
+
 @dataclass
 class MadeUpRun:
     """The folders of a made-up run: change `metrics` before `write`, files before `render`."""
@@ -203,6 +217,11 @@ class MadeUpRun:
         docs = self.folder / "data" / "docs"
         docs.mkdir()
         (docs / "index.html").write_text("<h1>Data gates</h1>")
+        rng = np.random.default_rng(1)
+        trials = [
+            made_trial(arm, seed, rng.random(40) < share) for arm, share in TRIED.items() for seed in (11, 12, 13)
+        ]
+        write_records(trials, self.folder / RECORDS)
 
     def write_shards(self) -> None:
         """Sixteen training and eight held-out episodes, and the quarantine list."""
@@ -220,7 +239,13 @@ class MadeUpRun:
     def read(self) -> Inputs:
         """What the report reads of the files."""
         data = self.folder / "data"
-        return read_inputs(self.folder / "metrics", self.folder / "plots", data / "shards", data / "docs")
+        return read_inputs(
+            self.folder / "metrics",
+            self.folder / "plots",
+            data / "shards",
+            data / "docs",
+            self.folder / RECORDS,
+        )
 
     def render(self, inputs: Inputs | None = None) -> str:
         """Write the report of `inputs` (default: all files) and return the page."""

@@ -12,6 +12,7 @@ from PIL import Image
 from vjepa.errors import DataError, UserError
 from vjepa.report.inputs import METRICS
 from vjepa.report.quantities import quantities
+from vjepa.report.trials import RECORDS, read_records, write_records
 
 
 @pytest.fixture
@@ -147,11 +148,13 @@ def test_what_is_missing_in_a_small_run_is_said_in_its_place(run: MadeUpRun) -> 
     for name in ("answers.json", "pretrain.csv", "posttrain.csv", "plan/episodes.npz", "plan/energy.npz"):
         (run.folder / "plots" / name).unlink()
     (run.folder / "metrics" / "timings.json").unlink()
+    (run.folder / RECORDS).unlink()
     inputs = run.read()
     inputs.episodes = []
     page = run.render(inputs)
     for said in (
         "No recorded questions",
+        "docs/experiments.jsonl is missing",
         "plots/pretrain.csv is missing",
         "plots/posttrain.csv is missing",
         "No recorded episodes",
@@ -172,6 +175,38 @@ def test_a_quantity_that_loses_to_its_baseline_is_shown_as_such(tmp_path: Path) 
     page = made.render()
     line = re.search(r"<li><span>((?!</li>).)*Reach: success at the last step.*?</li>", page, re.DOTALL)
     assert line is not None and "▼" in line[0] and "loses to random actions" in line[0]
+
+
+def test_the_trials_of_an_arm_are_held_against_random_weights(run: MadeUpRun, page: str) -> None:
+    def line(page: str) -> list[str]:
+        section = page.partition('<section id="experiments">')[2].partition("</section>")[0]
+        return next(cells for cells in Page(section).cells if cells[0] == "Reach")
+
+    assert "6 trials, recorded 2026-01-11 to 2026-01-13" in page
+    _, mine, theirs = line(page)
+    assert "%" in mine and "beats" in mine and "beats" not in theirs
+    trials = read_records(run.folder / RECORDS)
+    for trial in trials:
+        trial["arm"] = {"default": "untrained", "untrained": "default"}[trial["arm"]]
+    write_records(trials, run.folder / RECORDS)
+    _, mine, _ = line(run.render())
+    assert "loses" in mine
+    for trial in trials:
+        trial["measure"] = "development"
+    write_records(trials, run.folder / RECORDS)
+    assert "docs/experiments.jsonl is missing or holds none" in run.render(), (
+        "what recipes are chosen on proves nothing"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "what"), [("{", "no JSON object"), ('{"arm": "default"}', "a trial without measure, share")]
+)
+def test_a_line_that_is_no_trial_is_named(run: MadeUpRun, text: str, what: str) -> None:
+    with (run.folder / RECORDS).open("a") as file:
+        file.write(text + "\n")
+    with pytest.raises(UserError, match=rf"experiments\.jsonl, line 7: {what}"):
+        run.read()
 
 
 def test_a_claim_that_pretraining_helps_planning_needs_an_untrained_arm(page: str) -> None:

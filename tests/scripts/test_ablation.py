@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from scripts.ablation import Trial, trials_of
-from scripts.trials import read_records
+from vjepa.report.trials import read_records
 
 STAGE = """
 import json, os, sys, time, yaml

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scripts.experiments import page, rows_of, write_page
-from scripts.trials import over_seeds, paired_difference
+from scripts.experiments import page, write_page
 from vjepa.errors import UserError
+from vjepa.report.experiments import rows_of
+from vjepa.report.trials import over_seeds, paired_difference
 
 
 def trial(arm: str, seed: int, success: list[float], **changed: Any) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import pandas as pd
 from vjepa.data.episode import Episode
 from vjepa.data.shards import load_episodes, read_manifest
 from vjepa.errors import DataError, UserError
+from vjepa.report.trials import Record, read_records
 
 METRICS = ("curate", "validate", "pretrain", "posttrain", "probe", "align", "export", "plan")
 """The stages whose metrics file must be there."""
@@ -68,7 +69,7 @@ class EnergyLandscape:
 class Inputs:
     """Everything the page shows; `curves` holds the stages' training logs by column, `episodes` the held-out split.
 
-    `docs` is the folder of the gates' pages, which are published with the page.
+    `docs` is the folder of the gates' pages, which are published with the page; `trials` are those of `make ablation`.
     """
 
     metrics: dict[str, dict[str, Any]]
@@ -81,10 +82,11 @@ class Inputs:
     quarantine: list[dict[str, Any]]
     episodes: list[Episode]
     docs: Path
+    trials: list[Record]
 
 
-def read_inputs(metrics: Path, plots: Path, shards: Path, docs: Path) -> Inputs:
-    """Read the folders `metrics/`, `plots/` and `data/shards/`; of `data/docs/` only see that it is there.
+def read_inputs(metrics: Path, plots: Path, shards: Path, docs: Path, trials: Path) -> Inputs:
+    """Read `metrics/`, `plots/`, `data/shards/` and the file of trials; of `data/docs/` only see that it is there.
 
     Raises:
         UserError: a metrics file, the manifest or the gates' pages are missing, or a file can't be read; the message
@@ -111,6 +113,7 @@ def read_inputs(metrics: Path, plots: Path, shards: Path, docs: Path) -> Inputs:
         quarantine=read_json(quarantine) if quarantine.is_file() else [],
         episodes=sorted(load_episodes(shards, "test"), key=lambda episode: episode.key),
         docs=docs,
+        trials=read_records(trials),
     )
 
 

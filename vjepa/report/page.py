@@ -19,6 +19,7 @@ from vjepa.config import AlignConfig, CurateConfig, EncoderConfig, PlanConfig, P
 from vjepa.files import atomic_directory
 from vjepa.report import data_section, examples, sections
 from vjepa.report.examples import MaskPicture
+from vjepa.report.experiments import newest_trials
 from vjepa.report.figure import save_figure
 from vjepa.report.html import render
 from vjepa.report.inputs import Inputs
@@ -81,6 +82,7 @@ def page_values(
         "mask_rows": [] if clip is None else examples.mask_rows(clip, masks, encoder.tubelet, encoder.patch),
         "cards": examples.planned_cards(inputs.planned, frame_ms),
         "energy": examples.energy_section(inputs.energy),
+        "experiments": newest_trials(inputs.trials),
         "answers": examples.answer_cards(inputs.answers, inputs.episodes, settings.align.frames, settings.align.stride),
         "strips": data_section.film_strips(inputs.episodes),
         "data": data_section.data_summary(inputs.manifest, inputs.quarantine),

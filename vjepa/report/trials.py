@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from vjepa.errors import UserError
 from vjepa.files import atomic_path
 from vjepa.report.quantities import Quantity, unit
 from vjepa.statistics import CONFIDENCE
@@ -22,11 +23,40 @@ Record = dict[str, Any]
 `name`; `settings`, a digest of all but the seed, and `base`, of those that all arms share; `recorded` (the day), `code`
 (the commit) and `command`; `stages` (their seconds); `numbers`, by name `[value, low, high, n]`; `scenes`, by benchmark
 and metric a value for each scene."""
+KEYS = (
+    "measure",
+    "arm",
+    "share",
+    "seed",
+    "name",
+    "settings",
+    "base",
+    "recorded",
+    "code",
+    "command",
+    "stages",
+    "numbers",
+    "scenes",
+)
 
 
 def read_records(path: Path = RECORDS) -> list[Record]:
-    """The trials, one a line."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    """The trials, one a line; none where there is no file.
+
+    Raises:
+        UserError: a line is no trial.
+    """
+    found = []
+    for number, line in enumerate(path.read_text().splitlines() if path.exists() else [], 1):
+        try:
+            trial = json.loads(line)
+        except ValueError:
+            trial = None
+        if not isinstance(trial, dict) or (missing := [key for key in KEYS if key not in trial]):
+            what = "no JSON object" if not isinstance(trial, dict) else f"a trial without {', '.join(missing)}"
+            raise UserError(f"{path}, line {number}: {what}; take the file back from git, `make ablation` goes on")
+        found.append(trial)
+    return found
 
 
 def write_records(records: Iterable[Record], path: Path = RECORDS) -> None:

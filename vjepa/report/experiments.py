@@ -1,0 +1,195 @@
+"""What the trials of `make ablation` say of each arm, for docs/experiments.md and the report: rows and a picture."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from textwrap import fill
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from vjepa.report.figure import ACCENT, INK, MUTED
+from vjepa.report.quantities import Quantity, baseline_suffix, better, label, spaced, unit
+from vjepa.report.trials import Record, over_seeds, paired_difference
+from vjepa.report.verdicts import Verdict, amount, judge
+
+RIVAL = "untrained"
+REPORTED = "ablation"
+"""The file of conf/measure/ whose trials speak for a recipe; those of all others come after them."""
+TABLES = {
+    "Closed loop": ("plan", ("success",)),
+    "Closed loop, at any step": ("plan", ("success_ever",)),
+    "Closed loop, distance to the goal at the end": ("plan", ("final_distance_cm",)),
+    "World model": ("", ("latent_error_share", "true_action_rank", "direction_error_deg")),
+    "Probes": ("probe", ("hand_error_cm", "motion_accuracy", "task_accuracy")),
+}
+"""Title -> the metrics file (empty: any) and the last parts of the numbers that are its columns."""
+DRAWN = (("posttrain", ("latent_error_share",)), ("probe", ("hand_error_cm", "motion_accuracy", "task_accuracy")))
+"""As `TABLES`: what the picture shows beside success in closed loop."""
+PANELS = 4
+"""Beside each other in the picture."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """The trials of one arm with one share of the episodes, that differ in their seed alone."""
+
+    arm: str
+    share: float
+    settings: str
+    trials: tuple[Record, ...]
+
+    @property
+    def name(self) -> str:
+        """As the tables call it."""
+        return self.arm if self.share == 1 else f"{self.arm}, {100 * self.share:g} % of the episodes"
+
+    def measured(self, name: str) -> Quantity | None:
+        """A number over the seeds; None where a trial lacks it or it has no interval."""
+        found = [trial["numbers"].get(name) for trial in self.trials]
+        return over_seeds(name, found) if all(values and values[1] is not None for values in found) else None
+
+    def in_scenes(self, name: str) -> np.ndarray | None:
+        """A number of the closed loop for each seed and scene, `[K, E]`; None if it is none."""
+        _, benchmark, metric = [*name.split("."), "", ""][:3]
+        found = [trial["scenes"].get(benchmark, {}).get(metric) for trial in self.trials]
+        return None if None in found else np.array(found, float)
+
+    def against(self, name: str, rival: Row) -> Verdict | None:
+        """Whether a number is better than the rival's; None where one of them lacks it or no direction is better.
+
+        In closed loop the scenes are the same, so that the interval of the differences decides, taken scene by scene;
+        elsewhere whether the intervals lie apart.
+        """
+        mine, theirs = self.measured(name), rival.measured(name)
+        if mine is None or theirs is None:
+            return None
+        scenes, of_rival = self.in_scenes(name), rival.in_scenes(name)
+        if scenes is None or of_rival is None:
+            return judge(mine, theirs)
+        _, low, high = paired_difference(scenes, of_rival)
+        if low <= 0 <= high:
+            return "unclear"
+        return "beats" if (low > 0) == (better(name) == "higher") else "loses"
+
+
+def rows_of(records: Iterable[Record]) -> list[Row]:
+    """By arm and share; where an arm's own settings changed, the later ones follow as another row."""
+    found: dict[tuple[str, float, str], list[Record]] = defaultdict(list)
+    for record in records:
+        found[record["arm"], record["share"], record["settings"]].append(record)
+    return [Row(*key, tuple(trials)) for key, trials in sorted(found.items(), key=lambda kind: -kind[0][1])]
+
+
+def columns(records: Sequence[Record], file: str, lasts: Sequence[str]) -> list[str]:
+    """The numbers that a table shows: no baselines, which are arms of their own."""
+    names = list(dict.fromkeys(name for record in records for name in record["numbers"]))
+    return [
+        name
+        for last in lasts
+        for name in names
+        if name.rpartition(".")[2] == last and name.startswith(file) and not baseline_suffix(name, set(names))
+    ]
+
+
+def heading(name: str) -> str:
+    """Of a column: the benchmark, or what is measured."""
+    parts = name.split(".")
+    return spaced(parts[1]) if len(parts) == 3 and parts[1] != "offline" else label(name)
+
+
+def sections(records: Iterable[Record]) -> list[list[Record]]:
+    """The trials that share a way of measuring and a profile; what is reported first, then the newest profile."""
+    found: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    for record in records:
+        found[record["measure"], record["base"]].append(record)
+    newest_first = sorted(found.values(), key=lambda part: max(record["recorded"] for record in part), reverse=True)
+    return sorted(newest_first, key=lambda part: (part[0]["measure"] != REPORTED, part[0]["measure"]))
+
+
+def picture(rows: Sequence[Row], names: Sequence[str]) -> Figure:
+    """A panel for each number: the mean of each arm with its interval, and each seed as a small dot."""
+    lines = math.ceil(len(names) / PANELS)
+    with mpl.rc_context({"font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "font.size": 8}):
+        figure = Figure(figsize=(3 * PANELS, lines * (0.8 + 0.24 * len(rows))), dpi=150, layout="constrained")
+        panels = figure.subplots(lines, PANELS, sharey=True, squeeze=False).ravel()
+        for panel in panels[len(names) :]:
+            panel.set_axis_off()
+        for panel, name in zip(panels, names, strict=False):
+            percent = unit(name) == "%"
+            for y, row in enumerate(rows):
+                quantity = row.measured(name)
+                if quantity is None:
+                    continue
+                colour = ACCENT if row.arm != RIVAL else MUTED
+                panel.plot(quantity.bounds, (y, y), color=colour, linewidth=1.6, clip_on=False)
+                panel.plot(quantity.value, y, "o", color=colour, markersize=5, clip_on=False)
+                seeds = [trial["numbers"][name][0] for trial in row.trials]
+                panel.plot(seeds, [y + 0.25] * len(seeds), "o", color=colour, markersize=2, alpha=0.6, clip_on=False)
+            words = heading(name) if percent else f"{heading(name)}, {unit(name)}"
+            panel.set_title(fill(words, 34), loc="left", fontsize=8, color=INK)
+            panel.set_yticks(range(len(rows)), [row.name for row in rows])
+            panel.set_xlim(0, 1 if percent else None)
+            if percent:
+                panel.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+            panel.grid(axis="x", linewidth=0.5, alpha=0.5)
+            panel.spines[["top", "right", "left"]].set_visible(False)
+            panel.tick_params(length=0)
+        panels[0].set_ylim(len(rows) - 0.5, -0.5)
+    return figure
+
+
+def rivals_of(rows: Sequence[Row]) -> dict[float, Row]:
+    """The arm that all others are held against, by its share of the episodes."""
+    return {row.share: row for row in rows if row.arm == RIVAL}
+
+
+def drawn(records: Sequence[Record]) -> list[str]:
+    """The numbers that the picture shows."""
+    return [name for file, lasts in (("plan", ("success",)), *DRAWN) for name in columns(records, file, lasts)]
+
+
+def days_of(records: Sequence[Record]) -> str:
+    """When they were recorded: a day, or the first and the last."""
+    days = sorted({record["recorded"] for record in records})
+    return " to ".join(dict.fromkeys((days[0], days[-1])))
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as a file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def newest_trials(records: Sequence[Record]) -> dict[str, Any]:
+    """What the report says of the newest reported trials: nothing where there are none."""
+    reported = [part for part in sections(records) if part[0]["measure"] == REPORTED]
+    if not reported:
+        return {}
+    found = reported[0]
+    rows, names = rows_of(found), drawn(found)
+    rivals = rivals_of(rows)
+
+    def cell(row: Row, name: str) -> dict[str, Any]:
+        quantity, rival = row.measured(name), rivals.get(row.share) if row.arm != RIVAL else None
+        return {
+            "words": "" if quantity is None else amount(quantity, unit(name)),
+            "verdict": row.against(name, rival) if rival else None,
+        }
+
+    return {
+        "trials": len(found),
+        "days": days_of(found),
+        "arms": [{"name": row.name, "seeds": len(row.trials)} for row in rows],
+        "lines": [{"title": heading(name), "cells": [cell(row, name) for row in rows]} for name in names],
+        "picture": "data:image/png;base64," + base64.b64encode(png(picture(rows, names))).decode(),
+    }
