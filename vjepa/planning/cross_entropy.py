@@ -116,19 +116,7 @@ class CrossEntropyPlanner:
             """Of the latents after every action: `[B, H, P] -> [B, H]`."""
             return energy(model.rollout(latents, state, model.actions_of(moves)), goal)
 
-        moves, trace = None, None
-        if self.straight > 1:
-            moves, trace = self._straight_move(energies, len(model.planned), rng)
-        if moves is None or len(moves) == 1:
-            moves, trace = self._search(
-                lambda samples: energies(samples).mean(axis=1),
-                (self.horizon, len(model.planned)),
-                self.sigma,
-                self.max_move,
-                self.samples,
-                rng,
-            )
-        assert trace is not None
+        moves, trace = self._moves(energies, len(model.planned), rng)
         actions = model.actions_of(moves)
         return Plan(
             action=actions[0],
@@ -138,13 +126,30 @@ class CrossEntropyPlanner:
             trace=trace,
         )
 
+    def _moves(
+        self, energies: Callable[[np.ndarray], np.ndarray], axes: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, Trace]:
+        """What to do, as actions `[K, P]`, and how it was found: a straight move, or free actions if one is enough."""
+        if self.straight > 1:
+            moves, trace = self._straight_move(energies, axes, rng)
+            if len(moves) > 1:
+                return moves, trace
+        return self._search(
+            lambda samples: energies(samples).mean(axis=1),
+            (self.horizon, axes),
+            self.sigma,
+            self.max_move,
+            self.samples,
+            rng,
+        )
+
     def _straight_move(
         self, energies: Callable[[np.ndarray], np.ndarray], axes: int, rng: np.random.Generator
     ) -> tuple[np.ndarray, Trace]:
         """The straight move that ends nearest to the goal, as equal actions `[K, P]`."""
 
         def after_the_last(samples: np.ndarray) -> np.ndarray:
-            counts = np.array([len(self._in_actions(move)) for (move,) in samples])
+            counts = self._actions_in(samples[:, 0])
             found = np.empty(len(samples))
             for count in np.unique(counts):
                 alike = np.flatnonzero(counts == count)
@@ -154,12 +159,13 @@ class CrossEntropyPlanner:
         furthest = self.straight * self.max_move
         sigma = self.straight * self.sigma
         (move,), trace = self._search(after_the_last, (1, axes), sigma, furthest, self.straight_samples, rng)
-        return self._in_actions(move), trace
+        count = self._actions_in(move)
+        return np.repeat(move[None] / count, count, axis=0), trace
 
-    def _in_actions(self, move: np.ndarray) -> np.ndarray:
-        """A straight move `[P]` as the fewest equal actions that are within bounds: `[K, P]`."""
-        count = max(1, int(np.ceil(np.abs(move).max() / self.max_move - TOLERANCE)))
-        return np.repeat(move[None] / count, count, axis=0)
+    def _actions_in(self, moves: np.ndarray) -> np.ndarray:
+        """The fewest equal actions within bounds that make up straight moves: `[..., P] -> int [...]`."""
+        furthest = np.abs(moves).max(axis=-1)
+        return np.maximum(1, np.ceil(furthest / self.max_move - TOLERANCE)).astype(int)
 
     def _search(
         self,
