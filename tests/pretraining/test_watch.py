@@ -71,13 +71,29 @@ def test_distances_agree_where_near_states_have_near_latents() -> None:
     generator = torch.Generator().manual_seed(0)
     states = torch.randn(150, 2, generator=generator)
     away = torch.cdist(states, torch.randn(40, 2, generator=generator))
-    near = torch.exp(-away.square()).unflatten(1, (5, 8))  # each feature answers to a place of its own
-    noise = torch.randn(150, 5, 8, generator=generator)
-    assert distance_agreement(near, states) > 0.7
-    assert abs(distance_agreement(noise, states)) < 0.1
+    near = torch.exp(-away.square()).unflatten(1, (5, 8))[:, :4]  # each feature answers to a place of its own
+    noise = torch.randn(150, 4, 8, generator=generator)
+
+    def agreement(latents: torch.Tensor, states: torch.Tensor = states) -> float:
+        return distance_agreement(latents, states, (2, 2))
+
+    assert agreement(near) > 0.7
+    assert abs(agreement(noise)) < 0.1
     constant = torch.cat([states, torch.full((150, 1), 3.0)], 1)
-    assert distance_agreement(near, constant) == pytest.approx(distance_agreement(near, states))
-    assert distance_agreement(near + 5 * noise, states) < distance_agreement(near, states)
+    assert agreement(near, constant) == pytest.approx(agreement(near))
+    assert agreement(near + 5 * noise) < agreement(near)
+
+
+def test_distances_are_taken_between_what_a_quadrant_shows_on_the_whole() -> None:
+    generator = torch.Generator().manual_seed(0)
+    states = torch.randn(100, 2, generator=generator)
+    quadrants = torch.exp(-torch.cdist(states, torch.randn(32, 2, generator=generator)).square()).unflatten(1, (4, 8))
+    fine = quadrants.unflatten(1, (2, 2)).repeat_interleave(2, 1).repeat_interleave(2, 2)  # [100, 4, 4, 8]
+    jitter = 5 * torch.randn(100, 2, 2, 2, 8, generator=generator)
+    fine[:, :, 0::2] += jitter.flatten(1, 2)  # neighbours differ, their mean doesn't
+    fine[:, :, 1::2] -= jitter.flatten(1, 2)
+    agreement = distance_agreement(fine.flatten(1, 2), states, (4, 4))
+    assert agreement == pytest.approx(distance_agreement(quadrants, states, (2, 2)), abs=1e-3)
 
 
 def test_a_run_whose_teacher_does_not_lag_and_whose_targets_learn_is_stopped_with_the_reason(

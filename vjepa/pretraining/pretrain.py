@@ -164,7 +164,7 @@ class Pretraining:
             return {}
         return {
             "state_readout": state_readout(torch.cat(features), known),
-            "distance_agreement": distance_agreement(torch.cat(latents), known),
+            "distance_agreement": distance_agreement(torch.cat(latents), known, self.context_encoder.grid),
         }
 
     def after_step(self, step: int) -> None:

@@ -20,6 +20,8 @@ RIDGE = 0.1
 """Of the read-out, for each clip, in units of the standardised features."""
 MIN_SCALE = 0.05
 """Of a layer-normalised feature's deviation: what hardly varies must not be blown up."""
+QUADRANTS = 2
+"""Parts of a frame on each side over which latents are averaged before their distances are taken."""
 MOVES = 1e-4
 """A state's value that varies less says nothing about features."""
 
@@ -74,20 +76,24 @@ def state_readout(features: Tensor, states: Tensor) -> float:
     return float(1 - ((guess - y[known:]).square().sum(0) / y[known:].square().sum(0).clamp_min(1e-12)).mean())
 
 
-def distance_agreement(latents: Tensor, states: Tensor) -> float:
+def distance_agreement(latents: Tensor, states: Tensor, grid: tuple[int, int]) -> float:
     """Whether frames whose latents are near each other show near states: Spearman's correlation over all pairs.
 
-    A planner goes where the latents come nearest to the goal's, so it is led by just this. Latents are measured as the
-    world model measures them: L1, each place and feature by its own deviation.
+    A planner goes where the latents come nearest to the goal's, so it is led by just this. Latents are measured as a
+    small world model measures them: averaged over the quadrants of the frame, L1, each place and feature by its own
+    deviation. Over single tokens random weights agree as well as learned ones, although they plan worse.
 
     Args:
         latents: of single frames, `[M, N, D]`.
         states: `[M, S]`; values that do not vary are left out, the others count alike.
+        grid: rows and columns of a frame's tokens, N = rows * columns.
 
     Returns:
         1: they are ordered alike; 0: they have nothing to do with each other.
     """
-    found = F.layer_norm(latents.float(), latents.shape[-1:]).flatten(1)
+    frames = latents.float().unflatten(1, grid).permute(0, 3, 1, 2)
+    quadrants = F.adaptive_avg_pool2d(frames, QUADRANTS).flatten(2).transpose(1, 2)
+    found = F.layer_norm(quadrants, quadrants.shape[-1:]).flatten(1)
     found = found / found.std(0).clamp_min(MIN_SCALE)
     known = states[:, varies(states)].double()
     known = known / known.std(0)
