@@ -13,6 +13,9 @@ from vjepa.nn.rope import grid_positions, require_heads, rope_tables, stretch_po
 
 PIXEL_MEAN = (0.485, 0.456, 0.406)
 PIXEL_STD = (0.229, 0.224, 0.225)
+MIN_FEATURE_SCALE = 0.05
+"""Of the deviation by which layer-normalised features, whose own is 1, are scaled: what hardly varies must not be blown
+up."""
 
 
 def gather_tokens(tokens: Tensor, ids: Tensor) -> Tensor:

@@ -15,10 +15,9 @@ from vjepa.checkpoints.matching import require_match, shapes_of
 from vjepa.checkpoints.model_config import CONFIG, OwnSettings
 from vjepa.files import atomic_directory
 from vjepa.nn.action_predictor import ActionPredictor
-from vjepa.nn.encoder import VisionTransformer, encode_frames, pool_tokens
+from vjepa.nn.encoder import MIN_FEATURE_SCALE, VisionTransformer, encode_frames, pool_tokens
 
 ENCODER = "encoder."
-MIN_LATENT_SCALE = 0.05  # of layer-normalised features, whose own scale is 1: what hardly varies must not be blown up
 MIN_SCALE = 1e-2  # in the unit of a state or action; what hardly varies in the data must not be blown up to noise
 
 
@@ -97,7 +96,7 @@ class WorldModel(nn.Module):
     def fit_statistics(self, tokens: Tensor, states: Tensor, actions: Tensor) -> None:
         """Take the normalisation from training data: `pooled_tokens` `[M, N, D]`, states `[M, S]`, actions `[K, A]`."""
         self.latent_mean.copy_(tokens.mean(0))
-        self.latent_scale.copy_(tokens.std(0).clamp_min(MIN_LATENT_SCALE))
+        self.latent_scale.copy_(tokens.std(0).clamp_min(MIN_FEATURE_SCALE))
         self.state_mean.copy_(states.mean(0))
         self.state_scale.copy_(states.std(0).clamp_min(MIN_SCALE))
         self.action_scale.copy_(actions.std(0).clamp_min(MIN_SCALE))

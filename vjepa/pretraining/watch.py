@@ -13,13 +13,12 @@ from torch import Tensor
 
 from vjepa.config import CollapseConfig
 from vjepa.errors import UserError
+from vjepa.nn.encoder import MIN_FEATURE_SCALE
 
 RANK_TOKENS = 64
 """Tokens of each clip whose spectrum is taken: its cost grows with their number."""
 RIDGE = 0.1
 """Of the read-out, for each clip, in units of the standardised features."""
-MIN_SCALE = 0.05
-"""Of a layer-normalised feature's deviation: what hardly varies must not be blown up."""
 QUADRANTS = 2
 """Parts of a frame on each side over which latents are averaged before their distances are taken."""
 MOVES = 1e-4
@@ -94,7 +93,7 @@ def distance_agreement(latents: Tensor, states: Tensor, grid: tuple[int, int]) -
     frames = latents.float().unflatten(1, grid).permute(0, 3, 1, 2)
     quadrants = F.adaptive_avg_pool2d(frames, QUADRANTS).flatten(2).transpose(1, 2)
     found = F.layer_norm(quadrants, quadrants.shape[-1:]).flatten(1)
-    found = found / found.std(0).clamp_min(MIN_SCALE)
+    found = found / found.std(0).clamp_min(MIN_FEATURE_SCALE)
     known = states[:, varies(states)].double()
     known = known / known.std(0)
     pairs = torch.triu_indices(len(found), len(found), offset=1)
