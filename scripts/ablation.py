@@ -4,8 +4,9 @@
     python -m scripts.ablation --arms untrained pixels --shares 1 0.1 --seeds 11 12 --jobs 4
     python -m scripts.ablation --measure development --arms default long_pretraining --shares 1 --seeds 21
 
-conf/measure/ says in which scenes. Recipes are chosen on those of `development`, with training seeds of their own, and
-reported on those of `ablation`, so that none is chosen by the numbers that speak for it.
+conf/measure/ says how they are measured: recipes are screened by the read-outs of pretraining alone (`readout`), chosen
+in the scenes of `development`, both with training seeds of their own, and reported on those of `ablation`, so that none
+is chosen by the numbers that speak for it.
 
 Each arm is post-trained on all robot episodes and on shares of them. A trial is what one command reruns:
 `dvc exp run -S +arm=pixels -S +measure=ablation -S seed=11 probe plan`. All of them share the data (`data_seed`) and
@@ -48,9 +49,11 @@ REPORTED = ("default", "pixels", "untrained")
 """What runs unless other arms are named: the recipe and what it has to beat."""
 SEEDS = (11, 12, 13)
 SHARES = (1.0, 0.1, 0.02)
-TARGETS = ("probe", "plan")
+TARGETS = {"readout": ("pretrain",)}
+"""The stages that a way of measuring ends with, where it is not all of them."""
+WHOLE = ("probe", "plan")
 STAGES = ("pretrain", "posttrain", "probe", "plan")
-"""Whose metrics are kept."""
+"""Whose metrics are kept, as far as they were made."""
 OUTCOMES = "plots/plan/outcomes.csv"
 TIMINGS = Path("runs/ablation")
 FIRST_POLL_S, LAST_POLL_S, POLL_GROWTH = 2.0, 60.0, 1.5
@@ -86,7 +89,8 @@ class Trial:
     def command(self) -> list[str]:
         """What reruns it."""
         told = [*overrides(self.measure, self.arm, self.share), f"seed={self.seed}"]
-        return ["dvc", "exp", "run", *(part for override in told for part in ("-S", override)), *TARGETS]
+        targets = TARGETS.get(self.measure, WHOLE)
+        return ["dvc", "exp", "run", *(part for override in told for part in ("-S", override)), *targets]
 
 
 def overrides(measure: str, arm: str, share: float) -> list[str]:
@@ -164,8 +168,9 @@ def rounded(value: float) -> float:
 def record(trial: Trial, commit: str) -> dict[str, Any]:
     """What is kept of a trial that has ended."""
     seconds = TIMINGS / f"{trial.name}.json"
+    whole = trial.measure not in TARGETS
     numbers: dict[str, list[float | None]] = {}
-    for stage in STAGES:
+    for stage in STAGES if whole else TARGETS[trial.measure]:
         values = json.loads(run("git", "show", f"{commit}:metrics/{stage}.json"))
         for q in quantities(stage, values):
             numbers[f"{stage}.{q.name}"] = [
@@ -179,7 +184,7 @@ def record(trial: Trial, commit: str) -> dict[str, Any]:
         "command": " ".join(trial.command),
         "stages": json.loads(seconds.read_text()) if seconds.exists() else {},
         "numbers": numbers,
-        "scenes": scenes(pd.read_csv(io.StringIO(dvc.api.read(OUTCOMES, rev=commit)))),
+        "scenes": scenes(pd.read_csv(io.StringIO(dvc.api.read(OUTCOMES, rev=commit)))) if whole else {},
     }
 
 

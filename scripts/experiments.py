@@ -109,8 +109,10 @@ def trial_rows(records: Sequence[Record]) -> list[str]:
 def foretelling(records: Sequence[Record]) -> list[str]:
     """How well numbers that are known early agree with the closed loop over all trials: Spearman's rank correlation."""
     goals = columns(records, "plan", ("success",))
+    if not goals:
+        return []
     success = [float(np.mean([record["numbers"][name][0] for name in goals])) for record in records]
-    lines = ["| number | trials | agreement with closed-loop success |", "|---|---|---|"]
+    lines = [BEFORE_FORETELLING, "| number | trials | agreement with closed-loop success |", "|---|---|---|"]
     for name in FORETELL:
         pairs = [
             (record["numbers"][name][0], value)
@@ -134,7 +136,6 @@ def section(records: Sequence[Record]) -> list[str]:
             lines += table(title, rows, names)
     return [
         *lines,
-        BEFORE_FORETELLING,
         *foretelling(records),
         "### Every trial",
         "",
@@ -155,7 +156,7 @@ def page(records: Sequence[Record]) -> str:
         title += ", before the profile changed" if measure in titled else ""
         lines += [f"## {title}, {days_of(found)}", ""]
         lines += [] if measure in titled else [said_in(MEASURES / f"{measure}.yaml"), ""]
-        lines += [] if i else [f"![Each arm's numbers with their intervals]({PICTURE.name})", ""]
+        lines += [] if i or measure != REPORTED else [f"![Each arm's numbers with their intervals]({PICTURE.name})", ""]
         lines += section(found)
         titled.add(measure)
     return "\n".join(lines)
@@ -172,8 +173,9 @@ def write_page(records: Sequence[Record]) -> None:
     with atomic_path(PAGE) as temporary:
         temporary.write_text(page(records))
     newest = sections(records)[0]
-    with atomic_path(PICTURE) as temporary:
-        temporary.write_bytes(png(picture(rows_of(newest), drawn(newest))))
+    if newest[0]["measure"] == REPORTED:
+        with atomic_path(PICTURE) as temporary:
+            temporary.write_bytes(png(picture(rows_of(newest), drawn(newest))))
 
 
 def main() -> None:

@@ -98,6 +98,8 @@ def test_a_trials_name_is_that_of_its_settings(toy: Path, monkeypatch: pytest.Mo
     (elsewhere,) = trials_of("development", ["default"], [1.0], [11])
     assert "+measure=development" in elsewhere.command and elsewhere.name != plain.name
     assert elsewhere.base != plain.base, "what is measured otherwise stands in tables of its own"
+    (screened,) = trials_of("readout", ["default"], [1.0], [11])
+    assert screened.command[-1] == "pretrain" and "plan" not in screened.command, "no more runs than what is read"
     other = trial("default", 1.0, 12)
     assert plain.settings == other.settings and plain.name != other.name, "seeds of one arm belong together"
     assert len({t.settings for t in (plain, tenth, trial("default", 0.1, 11))}) == 3

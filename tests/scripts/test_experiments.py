@@ -91,6 +91,17 @@ def test_what_recipes_are_chosen_on_is_never_put_together_with_what_they_are_rep
     assert "What recipes are chosen on" in chosen, "what the file in conf/measure says"
 
 
+def test_what_is_screened_by_read_outs_alone_has_a_table_of_them() -> None:
+    def screened(arm: str, seed: int, agreement: float) -> dict[str, Any]:
+        numbers = {"pretrain.distance_agreement": [agreement, None, None, None]}
+        return trial(arm, seed, [1.0], measure="readout", numbers=numbers, scenes={})
+
+    text = page([screened("default", 1, 0.4), screened("default", 2, 0.5), screened("untrained", 1, 0.3)])
+    assert "| default | 2 | 0.450 [-0.185, 1.09] |" in line(text, "| default | 2 |")
+    assert "| untrained | 1 | 0.300 |" in line(text, "| untrained | 1 | 0"), "one seed without a sample has no interval"
+    assert "What foretells" not in text and "Closed loop" not in text and "**" not in line(text, "| default | 2 |")
+
+
 def test_a_number_that_orders_the_trials_as_success_does_agrees_with_it() -> None:
     trials = [trial("default", seed, [1.0] * seed + [0.0] * (10 - seed)) for seed in range(1, 6)]
     assert line(page(trials), "| Effective rank").endswith("| 5 | +1.00 |")

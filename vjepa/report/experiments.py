@@ -29,6 +29,7 @@ TABLES = {
     "Closed loop, at any step": ("plan", ("success_ever",)),
     "Closed loop, distance to the goal at the end": ("plan", ("final_distance_cm",)),
     "World model": ("", ("latent_error_share", "true_action_rank", "direction_error_deg")),
+    "Read-outs of pretraining": ("pretrain", ("distance_agreement", "state_readout", "effective_rank")),
     "Probes": ("probe", ("hand_error_cm", "motion_accuracy", "task_accuracy")),
 }
 """Title -> the metrics file (empty: any) and the last parts of the numbers that are its columns."""
@@ -53,9 +54,9 @@ class Row:
         return self.arm if self.share == 1 else f"{self.arm}, {100 * self.share:g} % of the episodes"
 
     def measured(self, name: str) -> Quantity | None:
-        """A number over the seeds; None where a trial lacks it or it has no interval."""
+        """A number over the seeds; None where a trial lacks it."""
         found = [trial["numbers"].get(name) for trial in self.trials]
-        return over_seeds(name, found) if all(values and values[1] is not None for values in found) else None
+        return over_seeds(name, found) if all(found) else None
 
     def in_scenes(self, name: str) -> np.ndarray | None:
         """A number of the closed loop for each seed and scene, `[K, E]`; None if it is none."""
@@ -64,13 +65,13 @@ class Row:
         return None if None in found else np.array(found, float)
 
     def against(self, name: str, rival: Row) -> Verdict | None:
-        """Whether a number is better than the rival's; None where one of them lacks it or no direction is better.
+        """Whether a number is better than the rival's; None where one has no interval or no direction is better.
 
         In closed loop the scenes are the same, so that the interval of the differences decides, taken scene by scene;
         elsewhere whether the intervals lie apart.
         """
         mine, theirs = self.measured(name), rival.measured(name)
-        if mine is None or theirs is None:
+        if mine is None or theirs is None or mine.low is None or theirs.low is None:
             return None
         scenes, of_rival = self.in_scenes(name), rival.in_scenes(name)
         if scenes is None or of_rival is None:

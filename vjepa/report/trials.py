@@ -83,23 +83,28 @@ def half_width(over_seeds: np.ndarray, within: float) -> float:
     return float(np.hypot(between, within))
 
 
-def over_seeds(name: str, found: Sequence[Sequence[float]]) -> Quantity:
+def over_seeds(name: str, found: Sequence[Sequence[float | None]]) -> Quantity:
     """The mean of a number over training seeds with its interval over seeds and episodes (see `half_width`).
 
     Args:
         name: of the number.
-        found: value, low, high and n of each seed.
+        found: value, low, high and n of each seed; where low and high are None it was not measured on a sample, so that
+            the interval is over seeds alone, and with one seed there is none.
     """
-    values, lows, highs = (np.array([part[i] for part in found], float) for i in range(3))
+    file, _, last = name.partition(".")
+    values = np.array([part[0] for part in found], float)
     center = float(values.mean())
+    sampled = all(part[1] is not None for part in found)
+    if not sampled and len(found) == 1:
+        return Quantity(file, last, center, None, None, None)
+    lows, highs = (np.array([part[i] if sampled else part[0] for part in found], float) for i in (1, 2))
     low = center - half_width(values, float((values - lows).mean()))
     high = center + half_width(values, float((highs - values).mean()))
-    if lows.min() >= 0:  # of what can't be negative, or above 1 as a share
+    if sampled and lows.min() >= 0:  # of what can't be negative, or above 1 as a share
         low = max(low, 0.0)
     if unit(name) == "%":
         high = min(high, 1.0)
-    file, _, last = name.partition(".")
-    return Quantity(file, last, center, low, high, round(sum(part[3] for part in found)))
+    return Quantity(file, last, center, low, high, round(sum(part[3] or 0 for part in found)) or None)
 
 
 def paired_difference(mine: np.ndarray, theirs: np.ndarray) -> tuple[float, float, float]:
