@@ -18,8 +18,10 @@ from scripts.compose import CONF
 from vjepa.errors import UserError
 from vjepa.files import atomic_path
 from vjepa.report.experiments import (
+    RECIPE,
     REPORTED,
     RIVAL,
+    RIVALS,
     TABLES,
     Row,
     columns,
@@ -52,8 +54,8 @@ what its file in `conf/arm/` says, and in the share of the robot episodes that p
 
 Numbers are means over training seeds with 95 % intervals: Student's over seeds and the one over episodes, in
 quadrature. With three seeds such an interval is wide. **+** and **-** mark what differs from the arm `{RIVAL}` with the
-same share of episodes, for the better or the worse: in closed loop where the interval of the difference, taken scene by
-scene, leaves out 0, elsewhere where the intervals lie apart.
+same share of episodes, for the better or the worse: where the interval of the difference leaves out 0, in closed loop
+taken scene by scene, elsewhere with the intervals of both in quadrature.
 """
 MARKS: dict[Verdict | None, str] = {"beats": " **+**", "loses": " **-**"}
 BEFORE_FORETELLING = """### What foretells the closed loop
@@ -78,9 +80,35 @@ def table(title: str, rows: Sequence[Row], names: Sequence[str]) -> list[str]:
         cells = []
         for name in names:
             quantity = row.measured(name)
-            mark = MARKS.get(row.against(name, rival), "") if rival else ""
+            mark = MARKS.get(row.against(rival, name), "") if rival else ""
             cells.append("" if quantity is None else amount(quantity, unit(name)) + mark)
         lines.append(f"| {row.name} | {len(row.trials)} | " + " | ".join(cells) + " |")
+    return [*lines, ""]
+
+
+def differences(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
+    """What the recipe has more than each of its rivals, as a Markdown table with a line for each number."""
+    recipes = rivals_of(rows, RECIPE)
+    pairs = [
+        (recipes[share], rival) for arm in RIVALS for share, rival in rivals_of(rows, arm).items() if share in recipes
+    ]
+    if not pairs:
+        return []
+    lines = [
+        f"### What `{RECIPE}` has more",
+        "",
+        "Differences of shares are in percentage points.",
+        "",
+        "| number | than " + " | than ".join(rival.name for _, rival in pairs) + " |",
+        "|---" * (len(pairs) + 1) + "|",
+    ]
+    for name in names:
+        cells = []
+        for recipe, rival in pairs:
+            more = recipe.more_than(rival, name)
+            mark = MARKS.get(recipe.against(rival, name), "")
+            cells.append("" if more is None else amount(more, unit(name)) + mark)
+        lines.append(f"| {heading(name)} | " + " | ".join(cells) + " |")
     return [*lines, ""]
 
 
@@ -134,6 +162,7 @@ def section(records: Sequence[Record]) -> list[str]:
     for title, (file, lasts) in TABLES.items():
         if names := columns(records, file, lasts):
             lines += table(title, rows, names)
+    lines += differences(rows, drawn(records))
     return [
         *lines,
         *foretelling(records),

@@ -10,7 +10,7 @@ import pytest
 from scripts.experiments import page, write_page
 from vjepa.errors import UserError
 from vjepa.report.experiments import rows_of
-from vjepa.report.trials import over_seeds, paired_difference
+from vjepa.report.trials import difference, over_seeds, paired_difference
 
 
 def trial(arm: str, seed: int, success: list[float], **changed: Any) -> dict[str, Any]:
@@ -54,6 +54,20 @@ def test_the_same_scenes_tell_apart_what_separate_ones_would_not() -> None:
     assert low < center < high and center == pytest.approx(0.05, abs=0.01) and low > 0
     _, low, high = paired_difference(theirs, theirs)
     assert low <= 0 <= high
+
+
+def test_without_shared_scenes_a_difference_has_the_intervals_of_both_in_quadrature() -> None:
+    mine, theirs = [(6.0, 5.7, 6.4, 50)], [(9.0, 8.6, 9.3, 50)]
+    more = difference("probe.hand_error_cm", mine, theirs)
+    assert (more.value, *more.bounds) == pytest.approx((-3.0, -3.0 - np.hypot(0.3, 0.3), -3.0 + np.hypot(0.4, 0.4)))
+    overlapping = difference("probe.hand_error_cm", [(6.0, 5.0, 7.0, 50)], [(7.7, 6.7, 8.7, 50)])
+    assert overlapping.bounds[1] < 0, "two intervals may touch although the difference leaves out 0"
+    text = page([trial(arm, 1, [0.0, 1.0] * 5) for arm in ("default", "untrained", "pixels")])
+    table = text.partition("### What `default` has more")[2].partition("###")[0]
+    assert "| number | than untrained | than pixels |" in table
+    assert line(table, "| Where the hand is").count("[-4.14, -3.86] **+**") == 2 and "**" not in line(
+        table, "| Reach |"
+    )
 
 
 def test_an_arm_is_marked_by_the_scenes_it_shares_with_the_untrained_one() -> None:

@@ -18,10 +18,12 @@ from matplotlib.ticker import PercentFormatter
 
 from vjepa.report.figure import ACCENT, INK, MUTED
 from vjepa.report.quantities import Quantity, baseline_suffix, better, label, spaced, unit
-from vjepa.report.trials import Record, over_seeds, paired_difference
-from vjepa.report.verdicts import Verdict, amount, judge
+from vjepa.report.trials import Measured, Record, difference, over_seeds, paired_difference
+from vjepa.report.verdicts import Verdict, amount
 
-RIVAL = "untrained"
+RECIPE, RIVAL = "default", "untrained"
+RIVALS = (RIVAL, "pixels")
+"""What the recipe has to beat."""
 REPORTED = "ablation"
 """The file of conf/measure/ whose trials speak for a recipe; those of all others come after them."""
 TABLES = {
@@ -53,10 +55,15 @@ class Row:
         """As the tables call it."""
         return self.arm if self.share == 1 else f"{self.arm}, {100 * self.share:g} % of the episodes"
 
+    def found(self, name: str) -> list[Measured] | None:
+        """A number of each seed; None where a trial lacks it."""
+        found = [trial["numbers"].get(name) for trial in self.trials]
+        return found if all(found) else None
+
     def measured(self, name: str) -> Quantity | None:
         """A number over the seeds; None where a trial lacks it."""
-        found = [trial["numbers"].get(name) for trial in self.trials]
-        return over_seeds(name, found) if all(found) else None
+        found = self.found(name)
+        return over_seeds(name, found) if found else None
 
     def in_scenes(self, name: str) -> np.ndarray | None:
         """A number of the closed loop for each seed and scene, `[K, E]`; None if it is none."""
@@ -64,22 +71,31 @@ class Row:
         found = [trial["scenes"].get(benchmark, {}).get(metric) for trial in self.trials]
         return None if None in found else np.array(found, float)
 
-    def against(self, name: str, rival: Row) -> Verdict | None:
-        """Whether a number is better than the rival's; None where one has no interval or no direction is better.
+    def more_than(self, rival: Row, name: str) -> Quantity | None:
+        """What a number has more than the rival's; None where one of them lacks it or knows no interval.
 
-        In closed loop the scenes are the same, so that the interval of the differences decides, taken scene by scene;
-        elsewhere whether the intervals lie apart.
+        In closed loop the scenes are the same, so that differences are taken scene by scene; elsewhere the intervals of
+        both are put in quadrature.
         """
-        mine, theirs = self.measured(name), rival.measured(name)
-        if mine is None or theirs is None or mine.low is None or theirs.low is None:
+        mine, theirs = self.found(name), rival.found(name)
+        known = [part for part in (self.measured(name), rival.measured(name)) if part and part.low is not None]
+        if mine is None or theirs is None or len(known) < 2:
             return None
         scenes, of_rival = self.in_scenes(name), rival.in_scenes(name)
         if scenes is None or of_rival is None:
-            return judge(mine, theirs)
-        _, low, high = paired_difference(scenes, of_rival)
+            return difference(name, mine, theirs)
+        file, _, last = name.partition(".")
+        return Quantity(file, last, *paired_difference(scenes, of_rival))
+
+    def against(self, rival: Row, name: str) -> Verdict | None:
+        """Whether a number is better than the rival's; None where that can't be said or no direction is better."""
+        more, direction = self.more_than(rival, name), better(name)
+        if more is None or direction is None:
+            return None
+        low, high = more.bounds
         if low <= 0 <= high:
             return "unclear"
-        return "beats" if (low > 0) == (better(name) == "higher") else "loses"
+        return "beats" if (low > 0) == (direction == "higher") else "loses"
 
 
 def rows_of(records: Iterable[Record]) -> list[Row]:
@@ -148,9 +164,9 @@ def picture(rows: Sequence[Row], names: Sequence[str]) -> Figure:
     return figure
 
 
-def rivals_of(rows: Sequence[Row]) -> dict[float, Row]:
-    """The arm that all others are held against, by its share of the episodes."""
-    return {row.share: row for row in rows if row.arm == RIVAL}
+def rivals_of(rows: Sequence[Row], arm: str = RIVAL) -> dict[float, Row]:
+    """The arm that others are held against, by its share of the episodes."""
+    return {row.share: row for row in rows if row.arm == arm}
 
 
 def drawn(records: Sequence[Record]) -> list[str]:
@@ -184,7 +200,7 @@ def newest_trials(records: Sequence[Record]) -> dict[str, Any]:
         quantity, rival = row.measured(name), rivals.get(row.share) if row.arm != RIVAL else None
         return {
             "words": "" if quantity is None else amount(quantity, unit(name)),
-            "verdict": row.against(name, rival) if rival else None,
+            "verdict": row.against(rival, name) if rival else None,
         }
 
     return {

@@ -83,28 +83,44 @@ def half_width(over_seeds: np.ndarray, within: float) -> float:
     return float(np.hypot(between, within))
 
 
-def over_seeds(name: str, found: Sequence[Sequence[float | None]]) -> Quantity:
-    """The mean of a number over training seeds with its interval over seeds and episodes (see `half_width`).
+Measured = Sequence[float | None]
+"""Value, low, high and n of a trial's number; low and high are None where it was not measured on a sample."""
 
-    Args:
-        name: of the number.
-        found: value, low, high and n of each seed; where low and high are None it was not measured on a sample, so that
-            the interval is over seeds alone, and with one seed there is none.
+
+def spread(found: Sequence[Measured]) -> tuple[float, float, float]:
+    """The mean over training seeds, and how far its interval reaches below and above it (see `half_width`)."""
+    values = np.array([part[0] for part in found], float)
+    lows, highs = (np.array([part[0] if part[i] is None else part[i] for part in found], float) for i in (1, 2))
+    below, above = float((values - lows).mean()), float((highs - values).mean())
+    return float(values.mean()), half_width(values, below), half_width(values, above)
+
+
+def over_seeds(name: str, found: Sequence[Measured]) -> Quantity:
+    """The mean of a number over training seeds with its interval over seeds and episodes.
+
+    Of a number that was not measured on a sample it is over seeds alone, and with one seed there is none.
     """
     file, _, last = name.partition(".")
-    values = np.array([part[0] for part in found], float)
-    center = float(values.mean())
-    sampled = all(part[1] is not None for part in found)
+    center, below, above = spread(found)
+    sampled = [part for part in found if part[1] is not None and part[3] is not None]
     if not sampled and len(found) == 1:
-        return Quantity(file, last, center, None, None, None)
-    lows, highs = (np.array([part[i] if sampled else part[0] for part in found], float) for i in (1, 2))
-    low = center - half_width(values, float((values - lows).mean()))
-    high = center + half_width(values, float((highs - values).mean()))
-    if sampled and lows.min() >= 0:  # of what can't be negative, or above 1 as a share
+        return Quantity(file, last, center)
+    low, high = center - below, center + above
+    if sampled and min(part[1] or 0 for part in sampled) >= 0:  # of what can't be negative, or above 1 as a share
         low = max(low, 0.0)
     if unit(name) == "%":
         high = min(high, 1.0)
-    return Quantity(file, last, center, low, high, round(sum(part[3] or 0 for part in found)) or None)
+    return Quantity(file, last, center, low, high, round(sum(part[3] or 0 for part in sampled)) or None)
+
+
+def difference(name: str, mine: Sequence[Measured], theirs: Sequence[Measured]) -> Quantity:
+    """What one arm's mean has more than another's, the intervals of both in quadrature."""
+    file, _, last = name.partition(".")
+    (center, below, above), (other, other_below, other_above) = spread(mine), spread(theirs)
+    apart = center - other
+    return Quantity(
+        file, last, apart, apart - float(np.hypot(below, other_above)), apart + float(np.hypot(above, other_below))
+    )
 
 
 def paired_difference(mine: np.ndarray, theirs: np.ndarray) -> tuple[float, float, float]:
