@@ -19,13 +19,11 @@ the settings that they would have now, are not run again. docs/experiments.md is
 from __future__ import annotations
 
 import argparse
-import hashlib
 import io
 import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -37,7 +35,7 @@ import dvc.api
 import pandas as pd
 from rich.console import Console
 
-from scripts.compose import CONF, compose
+from scripts.compose import CONF, digest
 from scripts.experiments import ARMS, write_page
 from stages.runner import TRIALS
 from vjepa.errors import UserError
@@ -96,18 +94,6 @@ class Trial:
 def overrides(measure: str, arm: str, share: float) -> list[str]:
     """What Hydra is told of an arm."""
     return [f"+arm={arm}", f"+measure={measure}", *([] if share == 1 else [f"posttrain.episodes_share={share:g}"])]
-
-
-def digest(overrides: Sequence[str]) -> str:
-    """Of the settings that they come to.
-
-    Raises:
-        UserError: an arm can't be used.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "params.yaml"
-        compose(path, [*overrides, "seed=0"])
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:8]
 
 
 def trials_of(measure: str, arms: Sequence[str], shares: Sequence[float], seeds: Sequence[int]) -> list[Trial]:

@@ -8,6 +8,7 @@ Arguments are Hydra overrides. The file is replaced only if every stage can read
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import sys
 import tempfile
@@ -43,6 +44,18 @@ def compose(target: Path, overrides: Sequence[str], conf: Path = CONF) -> None:
         except UserError as error:
             raise UserError(str(error).replace(str(composed), f"{conf} with {' '.join(overrides)}")) from error
         os.replace(composed, target)
+
+
+def digest(overrides: Sequence[str]) -> str:
+    """Of all settings but the seed, as they come out with Hydra's `overrides`.
+
+    Raises:
+        UserError: an override or a setting can't be used.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / PARAMS.name
+        compose(path, [*overrides, "seed=0"])
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:8]
 
 
 def one_line(error: Exception) -> str:

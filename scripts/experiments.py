@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from scipy import stats
 
-from scripts.compose import CONF
+from scripts.compose import CONF, digest
 from vjepa.errors import UserError
 from vjepa.files import atomic_path
 from vjepa.report.experiments import (
@@ -174,15 +174,20 @@ def section(records: Sequence[Record]) -> list[str]:
     ]
 
 
-def page(records: Sequence[Record]) -> str:
-    """The whole page: of each way of measuring the newest profile first, then what was measured before it changed."""
+def page(records: Sequence[Record], bases: Mapping[str, str]) -> str:
+    """The whole page: of each way of measuring the newest profile first, then what was measured before it changed.
+
+    Args:
+        records: all trials.
+        bases: what is shared by the arms of each way of measuring as the settings are now; see `Record`.
+    """
     arms = dict.fromkeys(record["arm"] for record in records)
     lines = [INTRODUCTION, "## Arms", "", *(f"- `{arm}`: {said_in(ARMS / f'{arm}.yaml')}" for arm in arms), ""]
     titled: set[str] = set()
     for i, found in enumerate(sections(records)):
         measure = found[0]["measure"]
         title = "Results" if measure == REPORTED else f"Measured as `{measure}`"
-        title += ", before the profile changed" if measure in titled else ""
+        title += ", before the profile changed" if found[0]["base"] != bases.get(measure) else ""
         lines += [f"## {title}, {days_of(found)}", ""]
         lines += [] if measure in titled else [said_in(MEASURES / f"{measure}.yaml"), ""]
         lines += [] if i or measure != REPORTED else [f"![Each arm's numbers with their intervals]({PICTURE.name})", ""]
@@ -195,12 +200,13 @@ def write_page(records: Sequence[Record]) -> None:
     """Write docs/experiments.md and the picture of the newest trials.
 
     Raises:
-        UserError: no trial is recorded.
+        UserError: no trial is recorded, or the settings can't be composed.
     """
     if not records:
         raise UserError(f"no trial is recorded in {RECORDS}: `make ablation` makes some")
+    bases = {path.stem: digest([f"+measure={path.stem}"]) for path in sorted(MEASURES.glob("*.yaml"))}
     with atomic_path(PAGE) as temporary:
-        temporary.write_text(page(records))
+        temporary.write_text(page(records, bases))
     newest = sections(records)[0]
     if newest[0]["measure"] == REPORTED:
         with atomic_path(PICTURE) as temporary:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scripts.experiments import page, write_page
+from scripts import experiments
+from scripts.experiments import write_page
 from vjepa.errors import UserError
 from vjepa.report.experiments import rows_of
 from vjepa.report.trials import difference, over_seeds, paired_difference
@@ -28,6 +29,10 @@ def trial(arm: str, seed: int, success: list[float], **changed: Any) -> dict[str
         },
         "scenes": {"reach": {"success": success}},
     } | changed  # fmt: skip
+
+
+def page(records: list[dict[str, Any]]) -> str:
+    return experiments.page(records, {"ablation": "b", "development": "b", "readout": "b"})
 
 
 def line(text: str, start: str) -> str:
@@ -90,6 +95,8 @@ def test_trials_of_other_settings_are_never_put_together() -> None:
     first, second = text.split("## Results, before the profile changed, 2026-01-01")
     assert line(first, "| default | 1 |").startswith("| default | 1 | 100")
     assert line(second, "| default | 1 |").startswith("| default | 1 | 0")
+    assert "## Results, 2026-01-02" in first
+    assert "## Results, before the profile changed, 2026-01-02" in experiments.page(new, {"ablation": "changed since"})
     changed = trial("default", 1, [1.0] * 10, settings="changed")
     assert [(row.arm, len(row.trials)) for row in rows_of([*new, changed])].count(("default", 1)) == 2
 
