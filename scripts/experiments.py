@@ -53,9 +53,10 @@ number here is typed by hand. Every arm has the same data, post-training, planne
 what its file in `conf/arm/` says, and in the share of the robot episodes that post-training sees.
 
 Numbers are means over training seeds with 95 % intervals: Student's over seeds and the one over episodes, in
-quadrature. With three seeds such an interval is wide. **+** and **-** mark what differs from the arm `{RIVAL}` with the
-same share of episodes, for the better or the worse: where the interval of the difference leaves out 0, in closed loop
-taken scene by scene, elsewhere with the intervals of both in quadrature.
+quadrature. With three seeds such an interval is wide; with one it is over episodes alone and knows nothing of other
+seeds. **+** and **-** mark what differs from the arm `{RIVAL}` with the same share of episodes, for the better or the
+worse: where the interval of the difference leaves out 0, in closed loop taken scene by scene, elsewhere with the
+intervals of both in quadrature.
 """
 MARKS: dict[Verdict | None, str] = {"beats": " **+**", "loses": " **-**"}
 BEFORE_FORETELLING = """### What foretells the closed loop
@@ -92,7 +93,7 @@ def differences(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
     pairs = [
         (recipes[share], rival) for arm in RIVALS for share, rival in rivals_of(rows, arm).items() if share in recipes
     ]
-    if not pairs:
+    if not pairs or not names:
         return []
     lines = [
         f"### What `{RECIPE}` has more",
