@@ -35,18 +35,20 @@ import dvc.api
 import pandas as pd
 from rich.console import Console
 
-from scripts.compose import CONF, digest
-from scripts.experiments import ARMS, write_page
+from scripts.compose import digest
+from scripts.experiments import ARMS, MEASURES, write_page
 from stages.runner import TRIALS
 from vjepa.errors import UserError
+from vjepa.report.experiments import RECIPE, REPORTED, RIVALS
 from vjepa.report.quantities import quantities
 from vjepa.report.trials import RECORDS, read_records, write_records
 
-MEASURES = CONF / "measure"
-REPORTED = ("default", "pixels", "untrained")
-"""What runs unless other arms are named: the recipe and what it has to beat."""
+COMPARED = (RECIPE, *RIVALS)
+"""The arms that run unless others are named: the recipe and what it has to beat."""
 SEEDS = (11, 12, 13)
 SHARES = (1.0, 0.1, 0.02)
+CHOSEN_ON_SEEDS, CHOSEN_ON_SHARES = (21, 22), (1.0,)
+"""Of every other way of measuring than the one that is reported."""
 TARGETS = {"readout": ("pretrain",)}
 """The stages that a way of measuring ends with, where it is not all of them."""
 WHOLE = ("probe", "plan")
@@ -165,7 +167,7 @@ def record(trial: Trial, commit: str) -> dict[str, Any]:
     return {
         **asdict(trial),
         "name": trial.name,
-        "recorded": datetime.now(UTC).date().isoformat(),
+        "recorded": datetime.now(UTC).isoformat(timespec="seconds"),
         "code": run("git", "rev-parse", f"{commit}^").strip()[:12],
         "command": " ".join(trial.command),
         "stages": json.loads(seconds.read_text()) if seconds.exists() else {},
@@ -238,6 +240,11 @@ def wait(trials: Sequence[Trial]) -> Iterator[list[Trial]]:
             pause = min(pause * POLL_GROWTH, LAST_POLL_S)
 
 
+def listed(values: Sequence[object]) -> str:
+    """As they would be typed."""
+    return " ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
+
+
 def main() -> None:
     """Run what is missing; exits with 1 where a trial failed."""
     parser = argparse.ArgumentParser(
@@ -245,18 +252,27 @@ def main() -> None:
     )
     known, measures = (sorted(path.stem for path in folder.glob("*.yaml")) for folder in (ARMS, MEASURES))
     parser.add_argument(
-        "--arms", nargs="+", choices=known, default=REPORTED, metavar="ARM",
-        help=f"of {', '.join(known)} (default: {' '.join(REPORTED)})",
+        "--arms", nargs="+", choices=known, default=COMPARED, metavar="ARM",
+        help=f"of {', '.join(known)} (default: {listed(COMPARED)})",
     )  # fmt: skip
-    parser.add_argument("--measure", choices=measures, default="ablation", help="default: ablation")
+    parser.add_argument("--measure", choices=measures, default=REPORTED, help=f"default: {REPORTED}")
     parser.add_argument(
-        "--shares", nargs="+", type=float, default=SHARES, metavar="SHARE", help="of the episodes of post-training"
-    )
-    parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS, metavar="SEED", help="training seeds")
+        "--shares", nargs="+", type=float, metavar="SHARE",
+        help=f"of the robot episodes (default: {listed(SHARES)}; of other measures {listed(CHOSEN_ON_SHARES)})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seeds", nargs="+", type=int, metavar="SEED",
+        help=f"training seeds (default: {listed(SEEDS)}; of other measures {listed(CHOSEN_ON_SEEDS)})",
+    )  # fmt: skip
     parser.add_argument("--jobs", type=int, default=2, help="trials at a time, of one thread each (default: 2)")
     arguments = parser.parse_args()
+    reported = arguments.measure == REPORTED
+    seeds = arguments.seeds or (SEEDS if reported else CHOSEN_ON_SEEDS)
+    shares = arguments.shares or (SHARES if reported else CHOSEN_ON_SHARES)
     try:
-        trials = trials_of(arguments.measure, arguments.arms, arguments.shares, arguments.seeds)
+        if not reported and set(seeds) & set(SEEDS):
+            raise UserError(f"the seeds {listed(SEEDS)} are those that recipes are reported on: choose on others")
+        trials = trials_of(arguments.measure, arguments.arms, shares, seeds)
         missing = keep(trials)
         if missing:
             console.print(f"{len(missing)} of {len(trials)} trials are not recorded; first the data they share")

@@ -25,6 +25,7 @@ from vjepa.report.experiments import (
     TABLES,
     Row,
     columns,
+    day_of,
     days_of,
     drawn,
     heading,
@@ -41,7 +42,7 @@ from vjepa.report.verdicts import Verdict, amount
 ARMS, MEASURES = CONF / "arm", CONF / "measure"
 PAGE, PICTURE = Path("docs/experiments.md"), Path("docs/experiments.png")
 FORETELL = (
-    "pretrain.loss", "pretrain.feature_deviation", "pretrain.effective_rank", "pretrain.state_readout",
+    "pretrain.feature_deviation", "pretrain.effective_rank", "pretrain.state_readout",
     "pretrain.distance_agreement", "probe.hand_error_cm", "posttrain.latent_error_share",
     "plan.offline.true_action_rank", "plan.offline.direction_error_deg",
 )  # fmt: skip
@@ -49,20 +50,21 @@ FORETELL = (
 INTRODUCTION = f"""# Experiments
 
 Made by `python -m scripts.experiments` from [`experiments.jsonl`](experiments.jsonl), which `make ablation` writes; no
-number here is typed by hand. Every arm has the same data, post-training, planner and held-out scenes and differs in
-what its file in `conf/arm/` says, and in the share of the robot episodes that post-training sees.
+number here is typed by hand. But for what its file in `conf/arm/` changes, every arm has the same data, post-training,
+planner and held-out scenes; a share is that of the robot episodes that post-training sees. Closed loop is success at
+the last step, unless a table says otherwise.
 
 Numbers are means over training seeds with 95 % intervals: Student's over seeds and the one over episodes, in
 quadrature. With three seeds such an interval is wide; with one it is over episodes alone and knows nothing of other
-seeds. **+** and **-** mark what differs from the arm `{RIVAL}` with the same share of episodes, for the better or the
-worse: where the interval of the difference leaves out 0, in closed loop taken scene by scene, elsewhere with the
-intervals of both in quadrature.
+seeds, so that nothing is marked. **+** and **-** mark what differs from the arm `{RIVAL}` with the same share of
+episodes, for the better or the worse: where the interval of the difference leaves out 0, in closed loop taken scene by
+scene, elsewhere with the intervals of both in quadrature.
 """
 MARKS: dict[Verdict | None, str] = {"beats": " **+**", "loses": " **-**"}
 BEFORE_FORETELLING = """### What foretells the closed loop
 
-Rank correlation over all trials between a number that is known early and the mean success of all closed-loop
-benchmarks at the last step; 1 would mean that it puts the trials in the same order. Signs are turned so that more is
+Rank correlation, over the trials with all robot episodes, between a number that is known early and the mean success of
+all closed-loop benchmarks at the last step; 1 would mean that it puts the trials in the same order. Signs are turned so that more is
 better.
 """
 
@@ -130,7 +132,7 @@ def trial_rows(records: Sequence[Record]) -> list[str]:
         total, pretrain = sum(seconds.values()) / 60, seconds.get("pretrain", 0) / 60
         lines.append(
             f"| {trial['arm']} | {100 * trial['share']:g} % | {trial['seed']} | {total:.1f} | {pretrain:.1f} | "
-            f"{trial['code']} | {trial['recorded']} | `{trial['command']}` |"
+            f"{trial['code']} | {day_of(trial)} | `{trial['command']}` |"
         )
     return [*lines, ""]
 
@@ -140,17 +142,14 @@ def foretelling(records: Sequence[Record]) -> list[str]:
     goals = columns(records, "plan", ("success",))
     if not goals:
         return []
-    success = [float(np.mean([record["numbers"][name][0] for name in goals])) for record in records]
+    whole = [r for r in records if r["share"] == 1 and all(name in r["numbers"] for name in goals)]
+    success = {r["name"]: float(np.mean([r["numbers"][name][0] for name in goals])) for r in whole}
     lines = [BEFORE_FORETELLING, "| number | trials | agreement with closed-loop success |", "|---|---|---|"]
     for name in FORETELL:
-        pairs = [
-            (record["numbers"][name][0], value)
-            for record, value in zip(records, success, strict=True)
-            if record["numbers"].get(name)
-        ]
-        if len(pairs) < 4 or len({value for value, _ in pairs}) < 2:
+        pairs = [(r["numbers"][name][0], success[r["name"]]) for r in whole if r["numbers"].get(name)]
+        if len(pairs) < 4 or min(len(set(values)) for values in zip(*pairs, strict=True)) < 2:
             continue
-        sign = -1 if better(name) == "lower" or name.endswith("loss") else 1
+        sign = -1 if better(name) == "lower" else 1
         agreement = sign * float(stats.spearmanr(*zip(*pairs, strict=True)).statistic)
         lines.append(f"| {label(name)} (`{name}`) | {len(pairs)} | {agreement:+.2f} |")
     return [*lines, ""]

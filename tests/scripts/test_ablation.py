@@ -149,6 +149,13 @@ def test_trials_run_once_and_what_failed_runs_again(toy: Path, repository: Path,
     assert sorted((tmp_path / "runs").read_text().splitlines()) == ["1 0", "1 800", "99 0", "99 800"], "none ran twice"
 
 
+def test_recipes_are_not_chosen_with_the_seeds_that_they_are_reported_on(
+    toy: Path, repository: Path, tmp_path: Path
+) -> None:
+    done = run_ablation(repository, tmp_path, "--measure", "readout", "--arms", "default", "--seeds", "11")
+    assert done.returncode == 1 and "choose on others" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_a_trial_is_recorded_while_others_still_run(toy: Path, repository: Path, tmp_path: Path) -> None:
     """The trial with seed 3 fails unless the one before it is recorded by then."""
     done = run_ablation(repository, tmp_path, "--arms", "default", "--shares", "1", "--seeds", "1", "3", "--jobs", "1")

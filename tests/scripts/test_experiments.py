@@ -10,7 +10,7 @@ import pytest
 from scripts import experiments
 from scripts.experiments import write_page
 from vjepa.errors import UserError
-from vjepa.report.experiments import rows_of
+from vjepa.report.experiments import Row, rows_of
 from vjepa.report.trials import difference, over_seeds, paired_difference
 
 
@@ -41,9 +41,7 @@ def line(text: str, start: str) -> str:
 
 def test_seeds_that_differ_make_the_interval_wide() -> None:
     alike = over_seeds("plan.reach.success", [(0.5, 0.4, 0.6, 50)] * 3)
-    assert (alike.value, alike.n) == (0.5, 150) and alike.bounds == pytest.approx((0.4, 0.6)), (
-        "seeds share the episodes"
-    )
+    assert (alike.value, alike.n) == (0.5, 50) and alike.bounds == pytest.approx((0.4, 0.6)), "seeds share the episodes"
     apart = over_seeds("plan.reach.final_distance_cm", [(25.0, 25.0, 25.0, 50), (27.0, 27.0, 27.0, 50)])
     assert apart.bounds == pytest.approx((26 - 12.706, 26 + 12.706), abs=1e-3), "Student's with one degree of freedom"
     assert over_seeds("plan.reach.final_distance_cm", [(1.0, 1.0, 1.0, 5), (2.0, 2.0, 2.0, 5)]).bounds[0] == 0
@@ -78,10 +76,12 @@ def test_an_arm_is_marked_by_the_scenes_it_shares_with_the_untrained_one() -> No
     text = page([trial("default", seed, more) for seed in (1, 2)] + [trial("untrained", seed, half) for seed in (1, 2)])
     assert "75\N{NO-BREAK SPACE}% [65, 85] **+** |" in line(text, "| default | 2 |"), text
     assert "**" not in line(text, "| untrained | 2 |")
-    same = page([trial("default", 1, half), trial("untrained", 1, half)])
-    assert "**" not in line(same, "| default | 1 | 50")
-    worse = page([trial("default", 1, half), trial("untrained", 1, more)])
-    assert "**-**" in line(worse, "| default | 1 | 50")
+    same = page([trial(arm, seed, half) for arm in ("default", "untrained") for seed in (1, 2)])
+    assert "**" not in line(same, "| default | 2 | 50")
+    worse = page([trial("default", seed, half) for seed in (1, 2)] + [trial("untrained", s, more) for s in (1, 2)])
+    assert "**-**" in line(worse, "| default | 2 | 50")
+    single = page([trial("default", 1, half), trial("untrained", 1, more)])
+    assert "**-**" not in line(single, "| default | 1 | 50"), "one seed says nothing of how seeds differ"
     assert (
         "| untrained | 100 % | 1 | 1.5 | 1.0 | c0de | 2026-01-02 | `dvc exp run -S +arm=untrained -S seed=1` |" in text
     )
@@ -118,7 +118,7 @@ def test_what_is_screened_by_read_outs_alone_has_a_table_of_them() -> None:
     text = page([screened("default", 1, 0.4), screened("default", 2, 0.5), screened("untrained", 1, 0.3)])
     assert "| default | 2 | 0.450 [-0.185, 1.09] |" in line(text, "| default | 2 |")
     assert "| untrained | 1 | 0.300 |" in line(text, "| untrained | 1 | 0"), "one seed without a sample has no interval"
-    assert not any(title in text for title in ("What foretells", "Closed loop", "has more"))
+    assert not any(title in text for title in ("What foretells", "### Closed loop", "has more"))
     assert "**" not in line(text, "| default | 2 |")
 
 
@@ -130,3 +130,28 @@ def test_a_number_that_orders_the_trials_as_success_does_agrees_with_it() -> Non
 def test_a_page_without_trials_is_an_error_that_says_what_makes_them() -> None:
     with pytest.raises(UserError, match="make ablation"):
         write_page([])
+
+
+def test_scenes_that_agree_and_seeds_that_differ_tell_nothing_apart() -> None:
+    def row(arm: str, *seeds: list[float]) -> Row:
+        (found,) = rows_of([trial(arm, seed, success) for seed, success in enumerate(seeds)])
+        return found
+
+    always, never = [1.0] * 10, [0.0] * 10
+    more = row("default", always, always).more_than(row("untrained", never, never), "plan.reach.success")
+    assert more is not None and more.value == 1 and more.bounds[0] < 0.95, "ten scenes that agree leave others open"
+    differ = row("default", always, [0.0, 1.0] * 5), row("untrained", never, [0.0, 1.0] * 5)
+    assert differ[0].against(differ[1], "plan.reach.success") == "unclear"
+    fewer = row("untrained", [1.0] * 6, [0.0] * 6)
+    assert row("default", always, never).against(fewer, "plan.reach.success") == "unclear", "no shared scenes"
+
+
+def test_the_profile_recorded_last_comes_first_also_on_one_day() -> None:
+    old = trial("default", 1, [0.0] * 10, base="a", settings="z", recorded="2026-01-02T08:00:00+00:00")
+    new = trial("default", 1, [1.0] * 10, recorded="2026-01-02T09:00:00+00:00")
+    for records in ([old, new], [new, old]):
+        assert page(records).index("## Results, 2026-01-02") < page(records).index("before the profile changed")
+
+
+def test_a_share_that_may_pass_one_is_not_cut_there() -> None:
+    assert over_seeds("posttrain.latent_error_share", [(1.2, 1.1, 1.3, 9)]).bounds == (1.1, 1.3)

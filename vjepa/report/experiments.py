@@ -66,31 +66,36 @@ class Row:
         return over_seeds(name, found) if found else None
 
     def in_scenes(self, name: str) -> np.ndarray | None:
-        """A number of the closed loop for each seed and scene, `[K, E]`; None if it is none."""
+        """A number of the closed loop for each seed and scene, `[K, E]`; None if it is none, or scenes differ."""
         _, benchmark, metric = [*name.split("."), "", ""][:3]
         found = [trial["scenes"].get(benchmark, {}).get(metric) for trial in self.trials]
-        return None if None in found else np.array(found, float)
+        return None if None in found or len({len(part) for part in found}) != 1 else np.array(found, float)
 
     def more_than(self, rival: Row, name: str) -> Quantity | None:
         """What a number has more than the rival's; None where one of them lacks it or knows no interval.
 
-        In closed loop the scenes are the same, so that differences are taken scene by scene; elsewhere the intervals of
-        both are put in quadrature.
+        In closed loop the scenes are the same, so that differences are taken scene by scene; elsewhere, and where all
+        scenes differ alike and so tell nothing of others, the intervals of both are put in quadrature.
         """
         mine, theirs = self.found(name), rival.found(name)
         known = [part for part in (self.measured(name), rival.measured(name)) if part and part.low is not None]
         if mine is None or theirs is None or len(known) < 2:
             return None
         scenes, of_rival = self.in_scenes(name), rival.in_scenes(name)
-        if scenes is None or of_rival is None:
+        if scenes is None or of_rival is None or scenes.shape[1] != of_rival.shape[1]:
+            return difference(name, mine, theirs)
+        if np.ptp(scenes.mean(0) - of_rival.mean(0)) == 0:
             return difference(name, mine, theirs)
         file, _, last = name.partition(".")
         return Quantity(file, last, *paired_difference(scenes, of_rival))
 
     def against(self, rival: Row, name: str) -> Verdict | None:
-        """Whether a number is better than the rival's; None where that can't be said or no direction is better."""
+        """Whether a number is better than the rival's; None where that can't be said or no direction is better.
+
+        Of one training seed it can't be said: its interval knows nothing of how seeds differ.
+        """
         more, direction = self.more_than(rival, name), better(name)
-        if more is None or direction is None:
+        if more is None or direction is None or min(len(self.trials), len(rival.trials)) < 2:
             return None
         low, high = more.bounds
         if low <= 0 <= high:
@@ -174,9 +179,14 @@ def drawn(records: Sequence[Record]) -> list[str]:
     return [name for file, lasts in (("plan", ("success",)), *DRAWN) for name in columns(records, file, lasts)]
 
 
+def day_of(record: Record) -> str:
+    """When it was recorded."""
+    return str(record["recorded"])[:10]
+
+
 def days_of(records: Sequence[Record]) -> str:
     """When they were recorded: a day, or the first and the last."""
-    days = sorted({record["recorded"] for record in records})
+    days = sorted({day_of(record) for record in records})
     return " to ".join(dict.fromkeys((days[0], days[-1])))
 
 

@@ -20,8 +20,8 @@ TAIL = (1 + CONFIDENCE) / 2
 
 Record = dict[str, Any]
 """Of a trial: `measure` (the file of conf/measure/), `arm`, `share` (of the episodes of post-training), `seed` and
-`name`; `settings`, a digest of all but the seed, and `base`, of those that all arms share; `recorded` (the day), `code`
-(the commit) and `command`; `stages` (their seconds); `numbers`, by name `[value, low, high, n]`; `scenes`, by benchmark
+`name`; `settings`, a digest of all but the seed, and `base`, of those that all arms share; `recorded` (day and time),
+`code` (the commit) and `command`; `stages` (their seconds); `numbers`, by name `[value, low, high, n]`; `scenes`, by benchmark
 and metric a value for each scene."""
 KEYS = (
     "measure",
@@ -60,8 +60,8 @@ def read_records(path: Path = RECORDS) -> list[Record]:
 
 
 def write_records(records: Iterable[Record], path: Path = RECORDS) -> None:
-    """One line a trial, in the order of arms, shares and seeds."""
-    ordered = sorted(records, key=lambda r: (r["measure"], r["recorded"], r["arm"], -r["share"], r["seed"], r["name"]))
+    """One line a trial, in the order of ways of measuring, arms, shares, seeds and time."""
+    ordered = sorted(records, key=lambda r: (r["measure"], r["arm"], -r["share"], r["seed"], r["recorded"], r["name"]))
     path.parent.mkdir(exist_ok=True)
     with atomic_path(path) as temporary:
         temporary.write_text("".join(json.dumps(record) + "\n" for record in ordered))
@@ -108,9 +108,9 @@ def over_seeds(name: str, found: Sequence[Measured]) -> Quantity:
     low, high = center - below, center + above
     if sampled and min(part[1] or 0 for part in sampled) >= 0:  # of what can't be negative, or above 1 as a share
         low = max(low, 0.0)
-    if unit(name) == "%":
+    if unit(name) == "%" and sampled and max(part[2] or 0 for part in sampled) <= 1:
         high = min(high, 1.0)
-    return Quantity(file, last, center, low, high, round(sum(part[3] or 0 for part in sampled)) or None)
+    return Quantity(file, last, center, low, high, round(sampled[0][3] or 0) if sampled else None)
 
 
 def difference(name: str, mine: Sequence[Measured], theirs: Sequence[Measured]) -> Quantity:
@@ -127,12 +127,12 @@ def paired_difference(mine: np.ndarray, theirs: np.ndarray) -> tuple[float, floa
     """What one arm has more than another in the same scenes: the mean of the differences and its 95 % interval.
 
     Args:
-        mine: `[K, E]`, seeds by scenes.
+        mine: `[K, E]`, seeds by scenes, of which there are two or more.
         theirs: `[L, E]`, the same scenes.
     """
     by_scene = mine.mean(0) - theirs.mean(0)
     center = float(by_scene.mean())
-    within = stats.norm.ppf(TAIL) * by_scene.std(ddof=1) / np.sqrt(len(by_scene)) if len(by_scene) > 1 else np.inf
+    within = stats.t.ppf(TAIL, len(by_scene) - 1) * by_scene.std(ddof=1) / np.sqrt(len(by_scene))
     seeds = np.hypot(half_width(mine.mean(1), 0.0), half_width(theirs.mean(1), 0.0))
     half = float(np.hypot(within, seeds))
     return center, center - half, center + half
