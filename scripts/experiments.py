@@ -64,8 +64,8 @@ MARKS: dict[Verdict | None, str] = {"beats": " **+**", "loses": " **-**"}
 BEFORE_FORETELLING = """### What foretells the closed loop
 
 Rank correlation, over the trials with all robot episodes, between a number that is known early and the mean success of
-all closed-loop benchmarks at the last step; 1 would mean that it puts the trials in the same order. Signs are turned so that more is
-better.
+all closed-loop benchmarks at the last step; 1 would mean that it puts the trials in the same order. Signs are turned so
+that more is better.
 """
 
 

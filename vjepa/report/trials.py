@@ -21,8 +21,8 @@ TAIL = (1 + CONFIDENCE) / 2
 Record = dict[str, Any]
 """Of a trial: `measure` (the file of conf/measure/), `arm`, `share` (of the episodes of post-training), `seed` and
 `name`; `settings`, a digest of all but the seed, and `base`, of those that all arms share; `recorded` (day and time),
-`code` (the commit) and `command`; `stages` (their seconds); `numbers`, by name `[value, low, high, n]`; `scenes`, by benchmark
-and metric a value for each scene."""
+`code` (the commit) and `command`; `stages` (their seconds); `numbers`, by name `[value, low, high, n]`; `scenes`, by
+benchmark and metric a value for each scene."""
 KEYS = (
     "measure",
     "arm",
