@@ -158,13 +158,14 @@ class Pretraining:
                 last = clips[:, :, -1:].expand(-1, -1, self.encoder_config.tubelet, -1, -1)
                 features.append(self.objective.clip_features(clips).cpu())
                 latents.append(self.objective.token_features(last).cpu())
+                _, *grid = self.context_encoder.token_grid(last)  # of a first phase it may be smaller than later
             states.append(torch.from_numpy(ends))
         known = torch.cat(states)
         if not varies(known).any():
             return {}
         return {
             "state_readout": state_readout(torch.cat(features), known),
-            "distance_agreement": distance_agreement(torch.cat(latents), known, self.context_encoder.grid),
+            "distance_agreement": distance_agreement(torch.cat(latents), known, grid),
         }
 
     def after_step(self, step: int) -> None:

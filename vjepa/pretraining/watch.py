@@ -5,7 +5,7 @@ All numbers are of the target encoder's layer-normalised features of a step's cl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -75,7 +75,7 @@ def state_readout(features: Tensor, states: Tensor) -> float:
     return float(1 - ((guess - y[known:]).square().sum(0) / y[known:].square().sum(0).clamp_min(1e-12)).mean())
 
 
-def distance_agreement(latents: Tensor, states: Tensor, grid: tuple[int, int]) -> float:
+def distance_agreement(latents: Tensor, states: Tensor, grid: Sequence[int]) -> float:
     """Whether frames whose latents are near each other show near states: Spearman's correlation over all pairs.
 
     A planner goes where the latents come nearest to the goal's, so it is led by just this. Latents are measured as a
