@@ -177,11 +177,12 @@ def record(trial: Trial, commit: str) -> dict[str, Any]:
 
 
 def scenes(outcomes: pd.DataFrame) -> dict[str, dict[str, list[float]]]:
-    """Of each benchmark and metric what the planner came to in each scene, in the order of the scenes' seeds."""
-    mine = outcomes[outcomes["arm"] == "planner"].sort_values("seed").drop(columns=["arm", "seed"])
+    """Of each benchmark the seeds of its scenes (`seed`), and of each metric what the planner came to in each."""
+    mine = outcomes[outcomes["arm"] == "planner"].sort_values("seed").drop(columns="arm").set_index("benchmark")
     return {
-        str(name): {str(metric): [rounded(float(value)) for value in values] for metric, values in part.items()}
-        for name, part in mine.set_index("benchmark").groupby("benchmark")
+        str(name): {"seed": part.pop("seed").tolist()}
+        | {str(metric): [rounded(float(value)) for value in values] for metric, values in part.items()}
+        for name, part in mine.groupby("benchmark")
     }
 
 

@@ -3,8 +3,11 @@ import pytest
 from vjepa.report.quantities import Quantity, better, interval, number, plain, quantities, unit, with_unit
 
 
-@pytest.mark.parametrize("name", ["task_accuracy", "reach.success", "reach.success_ever", "answer_accuracy"])
-def test_accuracy_and_success_are_better_when_higher(name: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    ["task_accuracy", "reach.success", "reach.success_ever", "answer_accuracy", "state_readout", "distance_agreement"],
+)
+def test_accuracy_success_and_agreement_are_better_when_higher(name: str) -> None:
     assert better(name) == "higher"
 
 
@@ -43,6 +46,7 @@ def test_plain_numbers_are_quantities_without_interval_and_texts_are_none() -> N
     ("name", "value", "written"),
     [
         ("task_accuracy", 0.876, "88\N{NO-BREAK SPACE}%"),
+        ("task_accuracy", -0.001, "0\N{NO-BREAK SPACE}%"),
         ("hand_error_cm", 3.0, "3.00\N{NO-BREAK SPACE}cm"),
         ("direction_error_deg", 26.14, "26.1°"),
         ("latent_l1", 0.12049, "0.120"),

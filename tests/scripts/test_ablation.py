@@ -133,7 +133,7 @@ def test_trials_run_once_and_what_failed_runs_again(toy: Path, repository: Path,
         ("untrained", 1, [0.01, 0.0, 2.0, 5.0]),
     ]
     assert records[0]["scenes"] == {
-        "reach": {"success": [1.0, 0.0], "success_ever": [1.0, 1.0], "final_distance_cm": [5.5, 6.5]}
+        "reach": {"seed": [5, 6], "success": [1.0, 0.0], "success_ever": [1.0, 1.0], "final_distance_cm": [5.5, 6.5]}
     }, "the planner's, in the order of the scenes"
     assert all(
         r["stages"] == {"plan": {"seconds": 90.0}} and r["command"].startswith("dvc exp run -S") for r in records

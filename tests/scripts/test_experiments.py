@@ -142,6 +142,15 @@ def test_scenes_that_agree_and_seeds_that_differ_tell_nothing_apart() -> None:
     assert more is not None and more.value == 1 and more.bounds[0] < 0.95, "ten scenes that agree leave others open"
     differ = row("default", always, [0.0, 1.0] * 5), row("untrained", never, [0.0, 1.0] * 5)
     assert differ[0].against(differ[1], "plan.reach.success") == "unclear"
+    half, more = [0.0, 1.0] * 5, [0.0, 1.0] * 4 + [1.0, 1.0]
+    others = {"reach": {"seed": list(range(10, 20)), "success": half}}
+    (elsewhere,) = rows_of([trial("untrained", seed, half, scenes=others) for seed in (1, 2)])
+    unpaired = row("default", more, more).more_than(elsewhere, "plan.reach.success")
+    assert unpaired is not None and unpaired.bounds == pytest.approx(
+        (0.1 - np.hypot(0.1, 0.1), 0.1 + np.hypot(0.1, 0.1))
+    )
+    paired = row("default", more, more).more_than(row("untrained", half, half), "plan.reach.success")
+    assert paired is not None and paired.bounds == pytest.approx((0.1 - 0.2262, 0.1 + 0.2262), abs=1e-4)
     fewer = row("untrained", [1.0] * 6, [0.0] * 6)
     assert row("default", always, never).against(fewer, "plan.reach.success") == "unclear", "no shared scenes"
 

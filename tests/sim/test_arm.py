@@ -144,7 +144,9 @@ def test_only_some_scenes_have_a_distractor():
     assert {distractor.box for distractor in drawn if distractor is not None} == {True, False}
 
 
-@pytest.mark.parametrize("task", ["reach-v3", "reach-wall-v3", "coffee-button-v3", "handle-press-v3", "faucet-close-v3"])
+@pytest.mark.parametrize(
+    "task", ["reach-v3", "reach-wall-v3", "coffee-button-v3", "handle-press-v3", "faucet-close-v3"]
+)
 def test_expert_goal_is_a_success_and_leaves_the_environment_alone(task):
     with arm(task, seed=1_000_001) as env:
         env.reset()

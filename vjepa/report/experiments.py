@@ -13,11 +13,12 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from vjepa.report.figure import ACCENT, INK, MUTED
-from vjepa.report.quantities import Quantity, baseline_suffix, better, label, spaced, unit
+from vjepa.report.quantities import Quantity, better, label, spaced, unit
 from vjepa.report.trials import Measured, Record, difference, over_seeds, paired_difference
 from vjepa.report.verdicts import Verdict, amount
 
@@ -65,11 +66,12 @@ class Row:
         found = self.found(name)
         return over_seeds(name, found) if found else None
 
-    def in_scenes(self, name: str) -> np.ndarray | None:
-        """A number of the closed loop for each seed and scene, `[K, E]`; None if it is none, or scenes differ."""
+    def in_scenes(self, name: str) -> pd.DataFrame:
+        """A number of the closed loop: a row for each trial, a column for each scene, by its seed, that all met."""
         _, benchmark, metric = [*name.split("."), "", ""][:3]
-        found = [trial["scenes"].get(benchmark, {}).get(metric) for trial in self.trials]
-        return None if None in found or len({len(part) for part in found}) != 1 else np.array(found, float)
+        found = [trial["scenes"].get(benchmark, {}) for trial in self.trials]
+        values = [pd.Series(scenes.get(metric, []), scenes.get("seed"), float) for scenes in found]
+        return pd.DataFrame(values).dropna(axis="columns")
 
     def more_than(self, rival: Row, name: str) -> Quantity | None:
         """What a number has more than the rival's; None where one of them lacks it or knows no interval.
@@ -82,12 +84,11 @@ class Row:
         if mine is None or theirs is None or len(known) < 2:
             return None
         scenes, of_rival = self.in_scenes(name), rival.in_scenes(name)
-        if scenes is None or of_rival is None or scenes.shape[1] != of_rival.shape[1]:
-            return difference(name, mine, theirs)
-        if np.ptp(scenes.mean(0) - of_rival.mean(0)) == 0:
+        shared = not scenes.empty and scenes.columns.equals(of_rival.columns)
+        if not shared or np.ptp(scenes.mean() - of_rival.mean()) == 0:
             return difference(name, mine, theirs)
         file, _, last = name.partition(".")
-        return Quantity(file, last, *paired_difference(scenes, of_rival))
+        return Quantity(file, last, *paired_difference(scenes.to_numpy(), of_rival.to_numpy()))
 
     def against(self, rival: Row, name: str) -> Verdict | None:
         """Whether a number is better than the rival's; None where that can't be said or no direction is better.
@@ -112,14 +113,9 @@ def rows_of(records: Iterable[Record]) -> list[Row]:
 
 
 def columns(records: Sequence[Record], file: str, lasts: Sequence[str]) -> list[str]:
-    """The numbers that a table shows: no baselines, which are arms of their own."""
+    """The numbers that a table shows."""
     names = list(dict.fromkeys(name for record in records for name in record["numbers"]))
-    return [
-        name
-        for last in lasts
-        for name in names
-        if name.rpartition(".")[2] == last and name.startswith(file) and not baseline_suffix(name, set(names))
-    ]
+    return [name for last in lasts for name in names if name.rpartition(".")[2] == last and name.startswith(file)]
 
 
 def heading(name: str) -> str:

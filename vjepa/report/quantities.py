@@ -109,7 +109,7 @@ def better(name: str) -> Literal["higher", "lower"] | None:
     """Which direction of a quantity is better; None if its name does not say."""
     last = name.rpartition(".")[2]
     words = last.split("_")
-    if "accuracy" in words or "success" in words:
+    if {"accuracy", "success", "agreement", "readout"} & set(words):
         return "higher"
     by_end = words[-1] in ("l1", "m", "cm") or words[-2:] == ["action", "rank"]  # an effective rank is another matter
     if "error" in words or by_end or words[0] == "seconds":
@@ -141,7 +141,7 @@ def spaced(name: str) -> str:
 def number(value: float, unit: Unit = "") -> str:
     """A number to about three figures, without its unit; `0.8765` in percent is `88`."""
     if unit == "%":
-        return f"{100 * value:.0f}"
+        return f"{100 * value:z.0f}"  # never -0
     size = abs(value)
     if value == 0:
         return "0"

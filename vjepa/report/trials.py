@@ -22,7 +22,7 @@ Record = dict[str, Any]
 """Of a trial: `measure` (the file of conf/measure/), `arm`, `share` (of the episodes of post-training), `seed` and
 `name`; `settings`, a digest of all but the seed, and `base`, of those that all arms share; `recorded` (day and time),
 `code` (the commit) and `command`; `stages` (their seconds); `numbers`, by name `[value, low, high, n]`; `scenes`, by
-benchmark and metric a value for each scene."""
+benchmark and metric a value for each scene, and their seeds as `seed` (older trials lack them: they met the same)."""
 KEYS = (
     "measure",
     "arm",
