@@ -21,7 +21,7 @@ REACH = np.array([MAX_MOVE] * 3 + [np.pi] * 3 + [1], np.float32)
 EXPERT_STEPS, EXPERT_LOOKS = 400, 2  # control steps that the scripted expert gets, and between two looks at it
 AT_REST, PATIENCE = 0.005, 60  # m/s; control steps without a better moment after which the expert is stopped
 CALMER = 0.7  # a moment is better than the best so far if the hand is slower by this factor: fewer pictures to render
-TO_REST = 20  # control steps in which the hand arrives and comes to rest
+TO_REST = 20  # control steps in which the hand goes the last centimetres to the middle of the goal and comes to rest
 IDLE_SCENES = 3  # scenes kept for reuse in a process, at 85 MB each
 
 Observation = dict[str, Any]

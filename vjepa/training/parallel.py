@@ -117,7 +117,7 @@ def joined() -> Iterator[World]:
     """Join the processes that `torchrun` started, if it started this one; gives the world they make.
 
     Raises:
-        UserError: another one has died meanwhile.
+        UserError: another one has died or can't be reached any more.
     """
     if not dist.is_torchelastic_launched():
         yield World()
@@ -134,7 +134,8 @@ def joined() -> Iterator[World]:
         yield World(dist.get_rank(), dist.get_world_size(), device)
     except RuntimeError as error:
         if isinstance(error, dist.DistError) or "gloo/transport" in str(error):
-            raise UserError("another of the processes that train together has died") from error
+            reason = str(error).strip().partition("\n")[0]
+            raise UserError(f"the processes that train together lost each other, as when one dies: {reason}") from error
         raise
     finally:
         dist.destroy_process_group()
