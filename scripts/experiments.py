@@ -36,11 +36,12 @@ from vjepa.report.experiments import (
     sections,
 )
 from vjepa.report.quantities import better, label, unit
+from vjepa.report.scaling import curves, scaling_picture
 from vjepa.report.trials import RECORDS, Record, read_records
 from vjepa.report.verdicts import Verdict, amount
 
 ARMS, MEASURES = CONF / "arm", CONF / "measure"
-PAGE, PICTURE = Path("docs/experiments.md"), Path("docs/experiments.png")
+PAGE, PICTURE, SCALING = Path("docs/experiments.md"), Path("docs/experiments.png"), Path("docs/scaling.png")
 FORETELL = (
     "pretrain.feature_deviation", "pretrain.effective_rank", "pretrain.state_readout",
     "pretrain.distance_agreement", "probe.hand_error_cm", "posttrain.latent_error_share",
@@ -155,6 +156,11 @@ def foretelling(records: Sequence[Record]) -> list[str]:
     return [*lines, ""]
 
 
+def scaled(records: Sequence[Record]) -> list[Record]:
+    """The trials that share a profile and tell what more of something buys; of several the first; none may."""
+    return next((part for part in sections(records) if curves(rows_of(part))), [])
+
+
 def section(records: Sequence[Record]) -> list[str]:
     """Everything about trials that share a profile."""
     rows = rows_of(records)
@@ -191,13 +197,20 @@ def page(records: Sequence[Record], bases: Mapping[str, str]) -> str:
         lines += [f"## {title}, {days_of(found)}", ""]
         lines += [] if measure in titled else [said_in(MEASURES / f"{measure}.yaml"), ""]
         lines += [] if i or measure != REPORTED else [f"![Each arm's numbers with their intervals]({PICTURE.name})", ""]
+        if found == scaled(records):
+            lines += [
+                "### What more buys",
+                "",
+                f"![Numbers against what grew, with their intervals]({SCALING.name})",
+                "",
+            ]
         lines += section(found)
         titled.add(measure)
     return "\n".join(lines)
 
 
 def write_page(records: Sequence[Record]) -> None:
-    """Write docs/experiments.md and the picture of the newest trials.
+    """Write docs/experiments.md, the picture of the newest trials, and that of what more buys where trials tell it.
 
     Raises:
         UserError: no trial is recorded, or the settings can't be composed.
@@ -211,6 +224,9 @@ def write_page(records: Sequence[Record]) -> None:
     if newest[0]["measure"] == REPORTED:
         with atomic_path(PICTURE) as temporary:
             temporary.write_bytes(png(picture(rows_of(newest), drawn(newest))))
+    if telling := scaled(records):
+        with atomic_path(SCALING) as temporary:
+            temporary.write_bytes(png(scaling_picture(curves(rows_of(telling)))))
 
 
 def main() -> None:
