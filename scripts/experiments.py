@@ -190,6 +190,7 @@ def page(records: Sequence[Record], bases: Mapping[str, str]) -> str:
     arms = dict.fromkeys(record["arm"] for record in records)
     lines = [INTRODUCTION, "## Arms", "", *(f"- `{arm}`: {said_in(ARMS / f'{arm}.yaml')}" for arm in arms), ""]
     titled: set[str] = set()
+    telling = scaled(records)
     for i, found in enumerate(sections(records)):
         measure = found[0]["measure"]
         title = "Results" if measure == REPORTED else f"Measured as `{measure}`"
@@ -197,7 +198,7 @@ def page(records: Sequence[Record], bases: Mapping[str, str]) -> str:
         lines += [f"## {title}, {days_of(found)}", ""]
         lines += [] if measure in titled else [said_in(MEASURES / f"{measure}.yaml"), ""]
         lines += [] if i or measure != REPORTED else [f"![Each arm's numbers with their intervals]({PICTURE.name})", ""]
-        if found == scaled(records):
+        if found == telling:
             lines += [
                 "### What more buys",
                 "",

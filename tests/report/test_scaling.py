@@ -7,7 +7,7 @@ from typing import Any
 from vjepa.report.experiments import Row
 from vjepa.report.scaling import EPISODES, Curve, curves, scaling_picture
 
-CLIPS, PARAMETERS = "Clips seen in pretraining", "Parameters that are pretrained"
+CLIPS = "Clips seen in pretraining"
 
 
 def row(arm: str, share: float = 1.0, clips: int = 25600, settings: str = "", success: float = 0.5) -> Row:

@@ -40,6 +40,8 @@ DRAWN = (("posttrain", ("latent_error_share",)), ("probe", ("hand_error_cm", "mo
 """As `TABLES`: what the picture shows beside success in closed loop."""
 PANELS = 4
 """Beside each other in the picture."""
+FONT: dict[Any, Any] = {"font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "font.size": 8}
+"""Of the pictures, as matplotlib's settings."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,11 @@ def heading(name: str) -> str:
     return spaced(parts[1]) if len(parts) == 3 and parts[1] != "offline" else label(name)
 
 
+def measured_as(name: str) -> str:
+    """Of a panel: what is measured and in which unit; percents stand at the axis."""
+    return heading(name) if unit(name) in ("%", "") else f"{heading(name)}, {unit(name)}"
+
+
 def sections(records: Iterable[Record]) -> list[list[Record]]:
     """The trials that share a way of measuring and a profile; what is reported first, then the newest profile."""
     found: dict[tuple[str, str], list[Record]] = defaultdict(list)
@@ -136,7 +143,7 @@ def sections(records: Iterable[Record]) -> list[list[Record]]:
 def picture(rows: Sequence[Row], names: Sequence[str]) -> Figure:
     """A panel for each number: the mean of each arm with its interval, and each seed as a small dot."""
     lines = math.ceil(len(names) / PANELS)
-    with mpl.rc_context({"font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "font.size": 8}):
+    with mpl.rc_context(FONT):
         figure = Figure(figsize=(3 * PANELS, lines * (0.8 + 0.24 * len(rows))), dpi=150, layout="constrained")
         panels = figure.subplots(lines, PANELS, sharey=True, squeeze=False).ravel()
         for panel in panels[len(names) :]:
@@ -152,8 +159,7 @@ def picture(rows: Sequence[Row], names: Sequence[str]) -> Figure:
                 panel.plot(quantity.value, y, "o", color=colour, markersize=5, clip_on=False)
                 seeds = [trial["numbers"][name][0] for trial in row.trials]
                 panel.plot(seeds, [y + 0.25] * len(seeds), "o", color=colour, markersize=2, alpha=0.6, clip_on=False)
-            words = heading(name) if percent else f"{heading(name)}, {unit(name)}"
-            panel.set_title(fill(words, 34), loc="left", fontsize=8, color=INK)
+            panel.set_title(fill(measured_as(name), 34), loc="left", fontsize=8, color=INK)
             panel.set_yticks(range(len(rows)), [row.name for row in rows])
             panel.set_xlim(0, 1 if percent else None)
             if percent:

@@ -10,7 +10,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, PercentFormatter, StrMethodFormatter
 
-from vjepa.report.experiments import RECIPE, RIVAL, Row, heading
+from vjepa.report.experiments import FONT, RECIPE, RIVAL, Row, measured_as
 from vjepa.report.figure import ACCENT, INK, MUTED
 from vjepa.report.quantities import unit
 
@@ -63,7 +63,7 @@ def scaling_picture(found: dict[str, list[Curve]]) -> Figure:
     """A line of panels for each thing that grew, a panel for each number, with intervals as bars."""
     rows = [row for part in found.values() for curve in part for _, row in curve.points]
     names = [name for name in BOUGHT if any(row.measured(name) for row in rows)]
-    with mpl.rc_context({"font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "font.size": 8}):
+    with mpl.rc_context(FONT):
         figure = Figure(figsize=(2.4 * len(names), 2.3 * len(found)), dpi=150, layout="constrained")
         panels = figure.subplots(len(found), len(names), squeeze=False)
         for line, (title, part) in zip(panels, found.items(), strict=True):
@@ -71,15 +71,13 @@ def scaling_picture(found: dict[str, list[Curve]]) -> Figure:
                 if title == EPISODES and name.startswith(BEFORE_POSTTRAINING):
                     panel.set_axis_off()
                     continue
-                percent = unit(name) == "%"
                 for curve in part:
                     measured = [(x, q) for x, row in curve.points if (q := row.measured(name))]
                     xs, values = [x for x, _ in measured], [q.value for _, q in measured]
                     bars = [[q.value - q.bounds[0] for _, q in measured], [q.bounds[1] - q.value for _, q in measured]]
                     colour = {RECIPE: ACCENT, RIVAL: MUTED}.get(curve.arm, INK)
                     panel.errorbar(xs, values, bars, color=colour, marker="o", markersize=4, capsize=2, label=curve.arm)
-                words = heading(name) if percent or not unit(name) else f"{heading(name)}, {unit(name)}"
-                panel.set_title(fill(words, 30), loc="left", fontsize=8, color=INK)
+                panel.set_title(fill(measured_as(name), 30), loc="left", fontsize=8, color=INK)
                 panel.set_xscale("log")
                 amounts = sorted({x for curve in part for x, _ in curve.points})
                 panel.set_xticks(amounts)
@@ -89,7 +87,7 @@ def scaling_picture(found: dict[str, list[Curve]]) -> Figure:
                     else StrMethodFormatter("{x:,.0f}")
                 )
                 panel.xaxis.set_minor_formatter(NullFormatter())
-                if percent:
+                if unit(name) == "%":
                     panel.set_ylim(bottom=0)
                     panel.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
                 panel.set_xlabel(title)
