@@ -195,7 +195,7 @@ def keep(trials: Sequence[Trial]) -> list[Trial]:
     if new:
         records += [record(trial, done[trial.name]) for trial in new]
         write_records(records)
-        write_page(records)
+        write_page(read_records())  # in the file's order, as `python -m scripts.experiments` has them
         for trial in new:
             console.print(f"recorded {trial.name}")
     return [trial for trial in trials if trial.name not in known and trial.name not in done]
