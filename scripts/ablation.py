@@ -35,8 +35,8 @@ import dvc.api
 import pandas as pd
 from rich.console import Console
 
-from scripts.compose import digest
-from scripts.experiments import ARMS, MEASURES, write_page
+from scripts.compose import digest, settings_of
+from scripts.experiments import ARMS, MEASURES, TARGETS, targets_of, write_page
 from stages.runner import TRIALS
 from vjepa.errors import UserError
 from vjepa.report.experiments import RECIPE, REPORTED, RIVALS
@@ -49,9 +49,6 @@ SEEDS = (11, 12, 13)
 SHARES = (1.0, 0.1, 0.02)
 CHOSEN_ON_SEEDS, CHOSEN_ON_SHARES = (21, 22), (1.0,)
 """Of every other way of measuring than the one that is reported."""
-TARGETS = {"readout": ("pretrain",)}
-"""The stages that a way of measuring ends with, where it is not all of them."""
-WHOLE = ("probe", "plan")
 STAGES = ("pretrain", "posttrain", "probe", "plan")
 """Whose metrics are kept, as far as they were made."""
 OUTCOMES = "plots/plan/outcomes.csv"
@@ -69,7 +66,7 @@ class Trial:
 
     Attributes:
         measure: the file of conf/measure/ that says how it is measured.
-        settings: digest of all settings but the seed.
+        settings: digest of the settings that its stages read, but for the seed.
         base: digest of those that the arms share.
     """
 
@@ -89,7 +86,7 @@ class Trial:
     def command(self) -> list[str]:
         """What reruns it."""
         told = [*overrides(self.measure, self.arm, self.share), f"seed={self.seed}"]
-        targets = TARGETS.get(self.measure, WHOLE)
+        targets = targets_of(self.measure)
         return ["dvc", "exp", "run", *(part for override in told for part in ("-S", override)), *targets]
 
 
@@ -107,8 +104,9 @@ def trials_of(measure: str, arms: Sequence[str], shares: Sequence[float], seeds:
     Raises:
         UserError: an arm can't be used.
     """
-    base = digest([f"+measure={measure}"])
-    settings = {(arm, share): digest(overrides(measure, arm, share)) for share in shares for arm in arms}
+    names = settings_of(targets_of(measure))
+    base = digest([f"+measure={measure}"], names)
+    settings = {(arm, share): digest(overrides(measure, arm, share), names) for share in shares for arm in arms}
     return [
         Trial(measure, arm, share, seed, settings[arm, share], base)
         for share in sorted(shares, reverse=True)

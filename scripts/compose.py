@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 
+import yaml
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
 from dvc.utils.hydra import compose_and_dump
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
-from yaml import YAMLError
 
 from stages.runner import PARAMS, read_params
 from vjepa.errors import UserError
@@ -37,7 +42,7 @@ def compose(target: Path, overrides: Sequence[str], conf: Path = CONF) -> None:
         composed = Path(folder) / PARAMS.name
         try:
             compose_and_dump(composed, str(conf.absolute()), None, "config", "hydra_plugins", list(overrides))
-        except (HydraException, OmegaConfBaseException, YAMLError) as error:
+        except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
             raise UserError(f"{conf} can't be composed with {' '.join(overrides)}: {one_line(error)}") from error
         try:
             read_params(composed)
@@ -46,8 +51,8 @@ def compose(target: Path, overrides: Sequence[str], conf: Path = CONF) -> None:
         os.replace(composed, target)
 
 
-def digest(overrides: Sequence[str]) -> str:
-    """Of all settings but the seed, as they come out with Hydra's `overrides`.
+def digest(overrides: Sequence[str], names: Sequence[str]) -> str:
+    """Of the settings of these names, but for the seed, as they come out with Hydra's `overrides`.
 
     Raises:
         UserError: an override or a setting can't be used.
@@ -55,7 +60,25 @@ def digest(overrides: Sequence[str]) -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / PARAMS.name
         compose(path, [*overrides, "seed=0"])
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+        settings = yaml.safe_load(path.read_text())
+    read = {name: reduce(getitem, name.split("."), settings) for name in names}
+    return hashlib.sha256(json.dumps(read, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def settings_of(targets: Sequence[str]) -> list[str]:
+    """The names of the settings in params.yaml that these stages of dvc.yaml read, or a stage before them.
+
+    A result keeps its settings when those of a stage that has no part in it change.
+
+    Raises:
+        UserError: DVC can't read dvc.yaml, or it has no such stage.
+    """
+    try:
+        with Repo() as repo:
+            stages = [stage for target in targets for stage in repo.stage.collect(target, with_deps=True)]
+    except DvcException as error:
+        raise UserError(f"dvc.yaml does not say what {' and '.join(targets)} read: {error}") from error
+    return sorted({name for stage in stages for dep in stage.deps for name in getattr(dep, "params", ())})
 
 
 def one_line(error: Exception) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from scripts.compose import CONF, digest
+from scripts.compose import CONF, digest, settings_of
 from vjepa.errors import UserError
 from vjepa.files import atomic_path
 from vjepa.report.experiments import (
@@ -41,6 +41,9 @@ from vjepa.report.trials import RECORDS, Record, read_records
 from vjepa.report.verdicts import Verdict, amount
 
 ARMS, MEASURES = CONF / "arm", CONF / "measure"
+TARGETS = {"readout": ("pretrain",)}
+"""The stages that a way of measuring ends with, where it is not all of them."""
+WHOLE = ("probe", "plan")
 PAGE, PICTURE, SCALING = Path("docs/experiments.md"), Path("docs/experiments.png"), Path("docs/scaling.png")
 FORETELL = (
     "pretrain.feature_deviation", "pretrain.effective_rank", "pretrain.state_readout",
@@ -210,6 +213,11 @@ def page(records: Sequence[Record], bases: Mapping[str, str]) -> str:
     return "\n".join(lines)
 
 
+def targets_of(measure: str) -> tuple[str, ...]:
+    """The stages that a way of measuring ends with."""
+    return TARGETS.get(measure, WHOLE)
+
+
 def write_page(records: Sequence[Record]) -> None:
     """Write docs/experiments.md, the picture of the newest trials, and that of what more buys where trials tell it.
 
@@ -218,7 +226,8 @@ def write_page(records: Sequence[Record]) -> None:
     """
     if not records:
         raise UserError(f"no trial is recorded in {RECORDS}: `make ablation` makes some")
-    bases = {path.stem: digest([f"+measure={path.stem}"]) for path in sorted(MEASURES.glob("*.yaml"))}
+    measures = sorted(path.stem for path in MEASURES.glob("*.yaml"))
+    bases = {measure: digest([f"+measure={measure}"], settings_of(targets_of(measure))) for measure in measures}
     with atomic_path(PAGE) as temporary:
         temporary.write_text(page(records, bases))
     newest = sections(records)[0]

@@ -16,8 +16,9 @@ from vjepa.checkpoints.encoder import load_encoder, untrained_encoder
 from vjepa.config import PosttrainConfig
 from vjepa.data.layout import read_layout
 from vjepa.data.shards import load_episodes
+from vjepa.data.share import first_by_hash
 from vjepa.files import atomic_directory, sha256_of, write_json
-from vjepa.posttraining.posttrain import Posttraining, evaluate, first_by_hash
+from vjepa.posttraining.posttrain import Posttraining, evaluate
 from vjepa.posttraining.world_model import save_world_model
 from vjepa.statistics import Estimate
 from vjepa.training.parallel import joined
@@ -31,7 +32,8 @@ def run(posttrain: PosttrainConfig, seed: int) -> None:
     """Train the predictor on both encoders and measure it on held-out episodes."""
     read_layout(SHARDS).require_states(SHARDS)
     encoder = load_encoder(ENCODER)
-    episodes = first_by_hash(load_episodes(SHARDS, "train"), posttrain.episodes_share)
+    everything = load_episodes(SHARDS, "train")
+    episodes = [everything[place] for place in first_by_hash([e.key for e in everything], posttrain.episodes_share)]
     identity = [sha256_of(SHARDS / "manifest.parquet"), sha256_of(ENCODER / "model.safetensors")]
     arms = [("", encoder, RUNS, WORLD_MODEL, Path("plots/posttrain.csv"))]
     if posttrain.untrained:

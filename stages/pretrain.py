@@ -29,7 +29,7 @@ END = 0.1  # share of the steps over which the metrics are averaged: one batch, 
 def run(encoder: EncoderConfig, pretrain: PretrainConfig, seed: int) -> None:
     """Train, keep the target encoder, and report where the loss and the features ended."""
     with joined() as world:
-        episodes = EpisodeStore(SHARDS, "train", pretrain.kept_mb * 2**20)
+        episodes = EpisodeStore(SHARDS, "train", pretrain.kept_mb * 2**20, pretrain.episodes_share)
         data = sha256_of(SHARDS / "manifest.parquet")
         training = Pretraining(episodes, encoder, pretrain, seed, Path("runs/pretrain"), data, world)
         training.train()
@@ -40,7 +40,8 @@ def run(encoder: EncoderConfig, pretrain: PretrainConfig, seed: int) -> None:
         if world.leads:
             of_latents = predictor if pretrain.predict == "latents" else None  # what predicts pixels no reader has
             save_encoder(Path("models/encoder"), kept, of_latents, training.batches.phases[-1].frames)
-            write_json(Path("metrics/pretrain.json"), ending(pd.DataFrame(training.run.log), readout, pretrain, kept))
+            metrics = ending(pd.DataFrame(training.run.log), readout, pretrain, kept)
+            write_json(Path("metrics/pretrain.json"), metrics | {"episodes": len(episodes.lengths)})
             training.run.finish(Path("plots/pretrain.csv"))
 
 

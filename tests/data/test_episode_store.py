@@ -10,6 +10,7 @@ from tiny_shards import write_tiny_shards
 
 from vjepa.data.episode_store import EpisodeStore
 from vjepa.data.shards import load_episodes
+from vjepa.data.share import first_by_hash
 from vjepa.errors import DataError
 
 LENGTHS = [40, 7, 23, 40]
@@ -40,6 +41,14 @@ def test_what_is_kept_stays_within_its_bound(shards: Path, kept: int) -> None:
         store.clip(number, np.array([0, 1]))
     held = sum(frames.nbytes for frames, _ in store._kept.values())
     assert held <= kept and (held > 0) == (kept > 0)
+
+
+def test_a_share_of_the_episodes_is_read_as_it_is_in_the_whole(shards: Path) -> None:
+    half, episodes = EpisodeStore(shards, "train", NOTHING, 0.5), load_episodes(shards, "train")
+    chosen = [episodes[place] for place in first_by_hash([episode.key for episode in episodes], 0.5)]
+    assert half.lengths.tolist() == [len(episode.frames) for episode in chosen] and len(chosen) == 2
+    for number, episode in enumerate(chosen):
+        assert np.array_equal(half.clip(number, np.array([2, 5]))[0], episode.frames[[2, 5]])
 
 
 def test_a_damaged_episode_is_named_and_the_others_can_be_read(tmp_path: Path) -> None:

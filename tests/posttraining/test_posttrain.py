@@ -14,7 +14,7 @@ from vjepa.data.layout import POSES
 from vjepa.errors import UserError
 from vjepa.nn.encoder import VisionTransformer
 from vjepa.posttraining.loss import rollout_loss, teacher_forcing_loss
-from vjepa.posttraining.posttrain import Posttraining, evaluate, first_by_hash, windows_of_other_episodes
+from vjepa.posttraining.posttrain import Posttraining, evaluate, windows_of_other_episodes
 from vjepa.posttraining.world_model import WorldModel, load_world_model, save_world_model
 
 
@@ -72,14 +72,6 @@ def test_where_nothing_moves_no_share_of_a_perfect_copy_is_given(encoder, tmp_pa
     errors = evaluate(training.model.eval(), still, frames=4, seed=0)
     assert errors["latent_l1_copy_last"]["value"] == 0
     assert "latent_error_share" not in errors
-
-
-def test_a_smaller_share_of_the_episodes_is_a_part_of_a_larger_one():
-    episodes = light_episodes(40)
-    tenth, half, whole = ([e.key for e in first_by_hash(episodes, share)] for share in (0.1, 0.5, 1.0))
-    assert len(tenth) == 4 and len(half) == 20 and whole == [e.key for e in episodes]
-    assert set(tenth) < set(half) and half != whole[:20]
-    assert [e.key for e in first_by_hash(episodes[:3], 0.01)] != [] and half == sorted(half, key=whole.index)
 
 
 def test_a_killed_posttraining_ends_with_the_predictor_of_a_straight_one(encoder, tmp_path):

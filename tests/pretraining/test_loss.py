@@ -132,7 +132,8 @@ def make_training(folder, switches=V_JEPA_2, workers=0, steps=6):
         for i in range(4)
     ]
     config = PretrainConfig(
-        start=None, predict="latents", frames=4, image_size=16, cooldown_frames=4, stride=2, still_share=0.5,
+        start=None, predict="latents", episodes_share=1.0,
+        frames=4, image_size=16, cooldown_frames=4, stride=2, still_share=0.5,
         dimmest=1.0,
         crop_scale=[0.3, 1.0], crop_aspect=[0.75, 1.35], flip=True, shard_window=1, workers=workers, kept_mb=0,
         batch_size=4, mask_batch=4, cooldown_mask_batch=4, cooldown_micro_batch=0, steps=steps, warmup=1, cooldown=2,

@@ -22,7 +22,8 @@ from vjepa.training.parallel import World
 
 ENCODER = EncoderConfig(16, 4, 2, 24, 2, 2, 2.0, True, [], False)
 CONFIG = PretrainConfig(
-    start=None, predict="latents", frames=2, image_size=8, cooldown_frames=6, stride=1, still_share=0.0, dimmest=1.0,
+    start=None, predict="latents", episodes_share=1.0,
+    frames=2, image_size=8, cooldown_frames=6, stride=1, still_share=0.0, dimmest=1.0,
     crop_scale=[0.3, 1.0], crop_aspect=[0.75, 1.35], flip=True, shard_window=0, workers=0, kept_mb=0, batch_size=4,
     mask_batch=4, cooldown_mask_batch=2, cooldown_micro_batch=2, steps=6, warmup=1, cooldown=3,
     start_learning_rate=1e-3, learning_rate=1e-2, final_learning_rate=1e-4, weight_decay=0.04, ema=[0.8, 0.9],

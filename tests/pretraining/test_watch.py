@@ -28,7 +28,8 @@ LIMITS = CollapseConfig(after=20, min_feature_deviation=0.05, min_effective_rank
 
 def training(folder: Path, ema: float, steps: int = 120, workers: int = 0, predict: str = "latents") -> Pretraining:
     config = PretrainConfig(
-        start=None, predict=predict, frames=4, image_size=16, cooldown_frames=4, stride=1, still_share=0.0, dimmest=1.0,
+        start=None, predict=predict, episodes_share=1.0,
+        frames=4, image_size=16, cooldown_frames=4, stride=1, still_share=0.0, dimmest=1.0,
         crop_scale=[1.0, 1.0], crop_aspect=[1.0, 1.0], flip=False, shard_window=0, workers=workers, kept_mb=0,
         batch_size=8, mask_batch=8, cooldown_mask_batch=8, cooldown_micro_batch=0, steps=steps, warmup=5, cooldown=20,
         start_learning_rate=0.0, learning_rate=3e-3, final_learning_rate=1e-5, weight_decay=0.04, ema=[ema, ema],

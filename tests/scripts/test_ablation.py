@@ -52,11 +52,12 @@ def toy(tmp_path: Path, repository: Path) -> Path:
     metrics = [{f"metrics/{stage}.json": {"cache": False}} for stage in ("pretrain", "posttrain", "probe", "plan")]
     chain = {
         "validate": {"cmd": "true"},
+        "pretrain": {"cmd": "true", "params": ["seed", "pretrain"]},
         "probe": {"cmd": "true", "deps": ["params.yaml"]},
         "plan": {
             "cmd": "python stage.py",
             "deps": ["stage.py"],
-            "params": ["seed", "pretrain", "posttrain"],
+            "params": ["seed", "pretrain", "posttrain", "plan.first_seed"],
             "outs": ["plots/plan"],
             "metrics": metrics,
         },
@@ -107,6 +108,24 @@ def test_a_trials_name_is_that_of_its_settings(toy: Path, monkeypatch: pytest.Mo
     profile.write_text(profile.read_text().replace("warmup: 50", "warmup: 40", 1))
     later = trial("default", 1.0, 11)
     assert later.base != plain.base == tenth.base and later.name != plain.name
+
+
+def test_settings_of_stages_that_a_trial_never_runs_leave_it_recorded(
+    toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trial(measure: str) -> Trial:
+        (found,) = trials_of(measure, ["default"], [1.0], [31])
+        return found
+
+    monkeypatch.chdir(toy)
+    before = trial("development"), trial("readout")
+    profile = toy / "conf" / "profile" / "cpu.yaml"
+    text = profile.read_text()
+    profile.write_text(text.replace("questions_per_kind: 60", "questions_per_kind: 61"))
+    assert text != profile.read_text() and (trial("development"), trial("readout")) == before, "none of them aligns"
+    profile.write_text(text.replace("cooldown: 1100", "cooldown: 1000"))
+    assert trial("development") != before[0], "its post-training is another"
+    assert trial("readout") == before[1], "pretraining alone is the same"
 
 
 def test_arms_come_seed_by_seed_and_the_largest_share_first(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

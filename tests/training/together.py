@@ -25,7 +25,8 @@ from vjepa.training.parallel import World, joined, whole
 
 STEPS = 50
 PRETRAIN = PretrainConfig(
-    start=None, predict="latents", frames=4, image_size=16, cooldown_frames=4, stride=1, still_share=0.5, dimmest=0.5,
+    start=None, predict="latents", episodes_share=1.0,
+    frames=4, image_size=16, cooldown_frames=4, stride=1, still_share=0.5, dimmest=0.5,
     crop_scale=[0.5, 1.0], crop_aspect=[0.75, 1.35], flip=True, shard_window=0, workers=0, kept_mb=0, batch_size=8,
     mask_batch=4, cooldown_mask_batch=4, cooldown_micro_batch=0, steps=STEPS, warmup=5, cooldown=20,
     start_learning_rate=0.0, learning_rate=3e-3, final_learning_rate=1e-5, weight_decay=0.04, ema=[0.99, 0.999],

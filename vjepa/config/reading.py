@@ -56,6 +56,11 @@ def require_range(values: list[float], name: str) -> None:
     require(len(values) == 2 and 0 < values[0] <= values[1], f"{name} needs two numbers above 0, the lower first")
 
 
+def require_share(share: float) -> None:
+    """Refuse a share of the episodes that is none of them, or more than there are."""
+    require(0 < share <= 1, f"episodes_share must be above 0 and 1 at most, not {share}")
+
+
 def require_heads(width: int, heads: int, names: str, of: str) -> None:
     """Refuse widths that can't be shared among the heads: 3D RoPE needs six channels in each, an even number."""
     fits = width % heads == 0 and width // heads >= 6 and width // heads % 2 == 0

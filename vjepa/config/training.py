@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vjepa.config.engine import EngineConfig
-from vjepa.config.reading import require, require_counts, require_heads, require_range, require_schedule
+from vjepa.config.reading import require, require_counts, require_heads, require_range, require_schedule, require_share
 
 
 @dataclass
@@ -65,6 +65,7 @@ class PretrainConfig:
     # sees the name alone: give other weights another name.
     start: str | None
     predict: str  # latents: the teacher's features, V-JEPA 2; pixels: masked pixels, VideoMAE, for comparison
+    episodes_share: float  # of the training episodes that are seen, the first by a hash of their keys; 1: all
     frames: int  # frames in a clip
     image_size: int  # pixels on each side of a clip; what the shards hold is scaled down to it
     # The cooldown's clips, which the paper makes longer and larger: on encoder.image_size.
@@ -112,6 +113,7 @@ class PretrainConfig:
     engine: EngineConfig
 
     def __post_init__(self) -> None:
+        require_share(self.episodes_share)
         require_schedule(self.steps, self.warmup, self.cooldown, least=0)
         require_counts(self, "frames", "image_size", "cooldown_frames", "stride", "batch_size")
         require_counts(self, "mask_batch", "cooldown_mask_batch", "log_every", "checkpoint_every", "readout_every")
@@ -172,8 +174,7 @@ class PosttrainConfig:
         require_schedule(self.steps, self.warmup, self.cooldown)
         require_counts(self, "pool", "width", "depth", "heads", "batch_size", "log_every", "checkpoint_every")
         require_heads(self.width, self.heads, "width", "heads")
-        share = self.episodes_share
-        require(0 < share <= 1, f"episodes_share must be above 0 and 1 at most, not {share}")
+        require_share(self.episodes_share)
         longest = self.frames - 1
         require(1 <= self.rollout <= longest, f"rollout must be from 1 to frames - 1 = {longest}, not {self.rollout}")
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from vjepa.data.shards import npy_array, read_episode_members, read_split
+from vjepa.data.share import first_by_hash
 from vjepa.data.video import VideoFile
 
 
@@ -22,13 +23,15 @@ class EpisodeStore:
         shards: their folder.
         split: `train` or `test`.
         kept_bytes: bound of the decoded frames in memory; each process that reads has its own.
+        share: of the episodes that are there, the first by a hash of their keys.
 
     Raises:
         DataError: the manifest can't be used or the split is empty.
     """
 
-    def __init__(self, shards: Path, split: str, kept_bytes: int) -> None:
+    def __init__(self, shards: Path, split: str, kept_bytes: int, share: float = 1.0) -> None:
         manifest = read_split(shards, split)
+        manifest = manifest.iloc[first_by_hash(manifest["key"].tolist(), share)]
         self.folder, self.kept_bytes = shards, kept_bytes
         self.lengths = manifest["frames"].to_numpy(np.int64)
         self.shards: np.ndarray = pd.factorize(manifest["shard"])[0].astype(np.int64)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -27,13 +25,6 @@ from vjepa.training.parallel import Share, World, whole_state
 from vjepa.training.schedule import WarmupStableDecay
 
 ENCODE_BATCH = 64
-
-
-def first_by_hash(episodes: Sequence[Episode], share: float) -> list[Episode]:
-    """A share of the episodes, at least one, in their order: a smaller share is a part of every larger one."""
-    ranked = sorted(episodes, key=lambda episode: hashlib.sha256(episode.key.encode()).digest())
-    chosen = {episode.key for episode in ranked[: math.ceil(share * len(episodes))]}
-    return [episode for episode in episodes if episode.key in chosen]
 
 
 class LatentEpisodes:

@@ -15,6 +15,7 @@ from vjepa.report.figure import ACCENT, INK, MUTED
 from vjepa.report.quantities import unit
 
 LADDERS = {
+    "Episodes seen in pretraining": ("pretrain.episodes", ("videos_4", "videos_20", RECIPE)),
     "Clips seen in pretraining": ("pretrain.clips_seen", ("short_pretraining", RECIPE, "long_pretraining")),
     "Parameters that are pretrained": ("pretrain.parameters", ("small_encoder", RECIPE, "large_encoder")),
 }
