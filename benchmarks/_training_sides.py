@@ -19,9 +19,11 @@ from benchmarks import _bare_loops as bare
 from vjepa.checkpoints.encoder import build_encoder, freeze, save_encoder
 from vjepa.config import EncoderConfig, PosttrainConfig, PretrainConfig
 from vjepa.data.episode_store import EpisodeStore
+from vjepa.data.layout import read_layout
 from vjepa.data.loader import ClipLoader
 from vjepa.data.shards import load_episodes
-from vjepa.posttraining.posttrain import ActionObjective, LatentEpisodes, Posttraining
+from vjepa.posttraining.posttrain import ActionObjective, Posttraining
+from vjepa.posttraining.windows import LatentEpisodes
 from vjepa.pretraining.batches import PretrainBatches
 from vjepa.pretraining.pretrain import JepaObjective, Pretraining
 
@@ -114,16 +116,17 @@ class Posttrained:
 
     def __post_init__(self) -> None:
         self.episodes = load_episodes(self.shards, "train")[:ENCODED]
+        self.between = read_layout(self.shards).actions_between
         self.fresh = self.new(self.shards)
-        draws = [self.fresh.clips.draw(step, self.config.batch_size) for step in range(self.config.steps)]
+        draws = [self.fresh.draws.draw(step, self.config.batch_size) for step in range(self.config.steps)]
         latents, model, frames = self.fresh.latents, self.fresh.model, self.config.frames
-        self.windows = [latents.windows(model, chosen, starts, frames) for chosen, starts in draws]
+        self.windows = [latents.windows(model, chosen, starts, frames, strides) for chosen, starts, strides in draws]
 
     def new(self, folder: Path) -> Posttraining:
         """A training that has not begun, on a frozen encoder of random weights."""
         torch.manual_seed(SEED)
         encoder = freeze(build_encoder(self.encoder))
-        return Posttraining(encoder, self.episodes, self.config, SEED, folder, "benchmark")
+        return Posttraining(encoder, self.episodes, self.config, SEED, folder, "benchmark", None, self.between)
 
     def ours(self) -> Took:
         """As the stage trains; the latents are there before."""

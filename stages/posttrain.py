@@ -30,7 +30,9 @@ COMPARED = "latent_error_share"
 
 def run(posttrain: PosttrainConfig, seed: int) -> None:
     """Train the predictor on both encoders and measure it on held-out episodes."""
-    read_layout(SHARDS).require_states(SHARDS)
+    layout = read_layout(SHARDS)
+    layout.require_states(SHARDS)
+    between = layout.actions_between if layout.derived else None
     encoder = load_encoder(ENCODER)
     everything = load_episodes(SHARDS, "train")
     episodes = [everything[place] for place in first_by_hash([e.key for e in everything], posttrain.episodes_share)]
@@ -43,7 +45,7 @@ def run(posttrain: PosttrainConfig, seed: int) -> None:
     finished = []
     with joined() as world:
         for suffix, frozen, runs, path, log in arms:
-            training = Posttraining(frozen, episodes, posttrain, seed, runs, [*identity, suffix], world)
+            training = Posttraining(frozen, episodes, posttrain, seed, runs, [*identity, suffix], world, between)
             training.train("posttrain, random weights" if suffix else "posttrain")
             model = training.trained()
             if world.leads:

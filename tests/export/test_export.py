@@ -31,7 +31,7 @@ def world_model(states: int = 7) -> WorldModel:
     """A tiny world model whose every part matters: random statistics, and a predictor that changes the latents."""
     torch.manual_seed(0)
     encoder = VisionTransformer(image_size=SIZE, patch=4, tubelet=2, width=24, depth=1, heads=2, mlp_ratio=2.0)
-    model = WorldModel(encoder, 2, states, states, width=24, depth=1, heads=2, max_context=3).eval()
+    model = WorldModel(encoder, 2, states, states, width=24, depth=1, heads=2, max_context=3, max_stride=2).eval()
     model.fit_statistics(torch.randn(9, 4, 24), torch.randn(9, states), 0.1 * torch.randn(9, states))
     torch.nn.init.normal_(model.predictor.predictor_proj.weight, std=0.3)
     return model
@@ -86,7 +86,7 @@ def test_the_manifest_says_what_a_robot_needs_and_where_the_model_comes_from(
     assert manifest["action"]["names"] == ["dx", "dy", "dz", "droll", "dpitch", "dyaw", "dgripper"]
     assert manifest["action"]["planned"] == [0, 1, 2]
     assert manifest["tokens"] == {"rows": 2, "columns": 2, "width": 24}
-    assert manifest["context"] == {"max": 3}
+    assert manifest["context"] == {"max": 3, "max_stride": 2}
     assert manifest["time_step_s"] == 0.125
     assert manifest["provenance"]["params"] == {"seed": 3}
     assert manifest["metrics"]["posttrain"]["latent_l1"]["value"] == 0.1

@@ -22,7 +22,7 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
 
 def test_a_bundle_opens_with_what_its_manifest_says(toy_folder: Path) -> None:
     bundle = Bundle.open(toy_folder)
-    assert (bundle.image_size, bundle.tokens, bundle.width, bundle.max_context) == (16, 2, 2, 2)
+    assert (bundle.image_size, bundle.tokens, bundle.width, bundle.max_context, bundle.max_stride) == (16, 2, 2, 2, 1)
     assert bundle.state_names == ("x", "y", "gripper")
     assert bundle.planned == (0, 1)
     assert bundle.time_step_s == 0.125
@@ -44,7 +44,7 @@ def test_a_manifest_that_is_no_json_is_refused(make_toy_folder: Callable[..., Pa
     ("key", "value", "reason"),
     [
         ("format", "another", "does not describe a bundle"),
-        ("version", 1, "is of version 1, and this code reads version 2"),
+        ("version", 1, "is of version 1, and this code reads version 3"),
         ("time_step_s", None, "can't be used"),
         ("tokens", {"rows": 1, "columns": 2}, "'width' is missing"),
     ],

@@ -168,3 +168,17 @@ def test_frames_of_any_size_are_resized_and_others_refused(toy_model: WorldModel
 def test_settings_that_can_not_search_are_refused(setting: str, value: int, reason: str) -> None:
     with pytest.raises(UserError, match=reason):
         replace(PLANNER, **{setting: value})
+
+
+def test_an_action_that_is_repeated_is_one_step_where_the_predictor_knows_steps_so_long(
+    make_toy_folder: Callable[..., Path],
+) -> None:
+    """In the toy world states push as well, so that one long step and two short ones end in different places."""
+    model = WorldModel(Bundle.open(make_toy_folder(state_gain=0.5, max_stride=2), threads=1))
+    latents, action = goal_of(model, START), np.array([[0.02, -0.01, 0], [0.01, 0.03, 0]], np.float32)
+    twice, thrice = (model.repeat(latents, STATE, action, times) for times in (2, 3))
+    together = model.rollout(latents, STATE, 2 * action[:, None])[:, 0]
+    one_by_one = [model.rollout(latents, STATE, np.repeat(action[:, None], times, 1))[:, -1] for times in (2, 3)]
+    np.testing.assert_array_equal(twice, together)
+    np.testing.assert_array_equal(thrice, one_by_one[1])
+    assert np.abs(twice - one_by_one[0]).max() > 0.01

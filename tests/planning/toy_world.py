@@ -118,14 +118,14 @@ def predictor_graph(action_gain: float, state_gain: float) -> Any:
     return graph(nodes, inputs, {"next_latents": (TensorProto.FLOAT, ["b", 2, 2])}, constants)
 
 
-def write_toy_bundle(folder: Path, action_gain: float = 1.0, state_gain: float = 0.0) -> Path:
+def write_toy_bundle(folder: Path, action_gain: float = 1.0, state_gain: float = 0.0, max_stride: int = 1) -> Path:
     """A whole bundle of the toy world."""
     folder.mkdir(parents=True, exist_ok=True)
     onnx.save(encoder_graph(), folder / "encoder.onnx")
     onnx.save(predictor_graph(action_gain, state_gain), folder / "predictor.onnx")
     manifest = {
         "format": "vjepa-bundle",
-        "version": 2,
+        "version": 3,
         "preprocessing": {"image_size": SIZE, "resize": "area", "channels": "rgb"},
         "tokens": {"rows": 1, "columns": 2, "width": 2},
         "state": {"names": ["x", "y", "gripper"], "units": ["m", "m", "1"]},
@@ -137,7 +137,7 @@ def write_toy_bundle(folder: Path, action_gain: float = 1.0, state_gain: float =
             "derived": True,
             "planned": [0, 1],
         },
-        "context": {"max": 2},
+        "context": {"max": 2, "max_stride": max_stride},
         "time_step_s": 0.125,
         "files": {},
     }

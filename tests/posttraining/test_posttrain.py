@@ -48,7 +48,8 @@ def light_episodes(count):
 
 
 CONFIG = PosttrainConfig(
-    untrained=False, episodes_share=1.0, pool=2, width=32, depth=2, heads=2, frames=4, rollout=2, batch_size=16,
+    untrained=False, episodes_share=1.0, pool=2, width=32, depth=2, heads=2, frames=4, strides=[1],
+    rollout=2, batch_size=16,
     steps=200, warmup=10, cooldown=100, start_learning_rate=0.0, learning_rate=3e-3, final_learning_rate=1e-5,
     weight_decay=0.01, log_every=10, checkpoint_every=100, engine=ENGINE,
 )  # fmt: skip

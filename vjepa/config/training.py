@@ -157,6 +157,9 @@ class PosttrainConfig:
     depth: int
     heads: int
     frames: int  # frames in a training window: teacher forcing over frames - 1 steps
+    # Frames of an episode between two of a window, drawn alike: with more than 1 the predictor also learns what several
+    # actions do together. Recorded commands can't be joined: for them, and for the paper, [1].
+    strides: list[int]
     rollout: int  # steps of the autoregressive rollout
     batch_size: int  # windows of a step, over all processes
     steps: int
@@ -175,6 +178,8 @@ class PosttrainConfig:
         require_counts(self, "pool", "width", "depth", "heads", "batch_size", "log_every", "checkpoint_every")
         require_heads(self.width, self.heads, "width", "heads")
         require_share(self.episodes_share)
+        fits = bool(self.strides) and self.strides == sorted(set(self.strides)) and self.strides[0] >= 1
+        require(fits, f"strides must be counts of frames, ascending, each once, not {self.strides}")
         longest = self.frames - 1
         require(1 <= self.rollout <= longest, f"rollout must be from 1 to frames - 1 = {longest}, not {self.rollout}")
 

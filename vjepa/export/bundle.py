@@ -108,7 +108,7 @@ def manifest(
             "high": high,
             "planned": planned,
         },
-        "context": {"max": model.max_context},
+        "context": {"max": model.max_context, "max_stride": model.max_stride},
         "time_step_s": round(float(np.median(intervals)), 6),
         "files": files,
         "provenance": {"git_revision": git_revision(), "params": params},

@@ -22,7 +22,7 @@ from vjepa.errors import UserError
 from vjepa.files import sha256_of
 
 FORMAT = "vjepa-bundle"
-VERSION = 2
+VERSION = 3
 GRAPHS = ("encoder.onnx", "predictor.onnx")
 PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 
@@ -43,6 +43,7 @@ class Bundle:
         derived: whether an action is the difference of two states, rather than a recorded command.
         planned: columns of the action that are planned; the others stay zero.
         max_context: most time steps that the predictor sees at once.
+        max_stride: how many equal actions the predictor can be told as one.
         time_step_s: seconds between two steps.
         manifest: the whole of `bundle.json`.
         encoder: frames to latents.
@@ -60,6 +61,7 @@ class Bundle:
     derived: bool
     planned: tuple[int, ...]
     max_context: int
+    max_stride: int
     time_step_s: float
     manifest: dict[str, Any]
     encoder: onnxruntime.InferenceSession
@@ -101,6 +103,7 @@ class Bundle:
                 derived=bool(action["derived"]),
                 planned=tuple(int(column) for column in action["planned"]),
                 max_context=int(manifest["context"]["max"]),
+                max_stride=int(manifest["context"]["max_stride"]),
                 time_step_s=float(manifest["time_step_s"]),
                 manifest=manifest,
                 encoder=open_session(folder / "encoder.onnx", threads, providers),

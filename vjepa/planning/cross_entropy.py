@@ -8,8 +8,9 @@ dimensions a round of new ones alone is often worse than what is known already.
 
 Far from the goal the action that lowers the energy most often leads somewhere else: another pose may look more like the
 goal without being on the way. There it helps to ask how things look after a longer move. Sequences of free actions have
-too many dimensions for that; straight moves have no more than one action. So the planner looks for the straight move
-that comes nearest first, and searches freely where one action is enough.
+too many dimensions for that; straight moves have no more than one action, and a world model that was trained on steps
+of several lengths foresees them at once. So the planner looks for the straight move that comes nearest first, and
+searches freely where one action is enough.
 """
 
 from __future__ import annotations
@@ -21,6 +22,11 @@ import numpy as np
 
 from vjepa.errors import UserError
 from vjepa.planning.world_model import WorldModel, energy
+
+Energies = Callable[[np.ndarray], np.ndarray]
+"""Sequences of proposed actions -> the energy after each of them: `[B, H, P] -> [B, H]`."""
+EnergiesOfRepeated = Callable[[np.ndarray, int], np.ndarray]
+"""Proposed actions, and how often each is done -> the energy after the last time: `[B, P] -> [B]`."""
 
 TOLERANCE = 1e-9
 """Of the count of actions in a move that is just as long as they may be."""
@@ -116,7 +122,11 @@ class CrossEntropyPlanner:
             """Of the latents after every action: `[B, H, P] -> [B, H]`."""
             return energy(model.rollout(latents, state, model.actions_of(moves)), goal)
 
-        moves, trace = self._moves(energies, len(model.planned), rng)
+        def energies_of_repeated(moves: np.ndarray, times: int) -> np.ndarray:
+            """Of the latents after the same action so many times: `[B, P] -> [B]`."""
+            return energy(model.repeat(latents, state, model.actions_of(moves), times), goal)
+
+        moves, trace = self._moves(energies, energies_of_repeated, len(model.planned), rng)
         actions = model.actions_of(moves)
         return Plan(
             action=actions[0],
@@ -127,11 +137,11 @@ class CrossEntropyPlanner:
         )
 
     def _moves(
-        self, energies: Callable[[np.ndarray], np.ndarray], axes: int, rng: np.random.Generator
+        self, energies: Energies, energies_of_repeated: EnergiesOfRepeated, axes: int, rng: np.random.Generator
     ) -> tuple[np.ndarray, Trace]:
         """What to do, as actions `[K, P]`, and how it was found: a straight move, or free actions if one is enough."""
         if self.straight > 1:
-            moves, trace = self._straight_move(energies, axes, rng)
+            moves, trace = self._straight_move(energies_of_repeated, axes, rng)
             if len(moves) > 1:
                 return moves, trace
         return self._search(
@@ -144,7 +154,7 @@ class CrossEntropyPlanner:
         )
 
     def _straight_move(
-        self, energies: Callable[[np.ndarray], np.ndarray], axes: int, rng: np.random.Generator
+        self, energies_of_repeated: EnergiesOfRepeated, axes: int, rng: np.random.Generator
     ) -> tuple[np.ndarray, Trace]:
         """The straight move that ends nearest to the goal, as equal actions `[K, P]`."""
 
@@ -153,7 +163,7 @@ class CrossEntropyPlanner:
             found = np.empty(len(samples))
             for count in np.unique(counts):
                 alike = np.flatnonzero(counts == count)
-                found[alike] = energies(np.repeat(samples[alike] / count, count, axis=1))[:, -1]
+                found[alike] = energies_of_repeated(samples[alike, 0] / count, int(count))
             return found
 
         furthest = self.straight * self.max_move

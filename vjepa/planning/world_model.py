@@ -73,6 +73,22 @@ class WorldModel:
             seen = np.concatenate([seen, self.step(seen, actions[:, :step], states)[:, None]], axis=1)
         return seen[:, 1:]
 
+    def repeat(self, latents: np.ndarray, state: np.ndarray, actions: np.ndarray, times: int) -> np.ndarray:
+        """Latents after the same action several times: in one step where the predictor has learned steps so long.
+
+        Args:
+            latents: `float32 [N, D]`, of the frame in view.
+            state: `float32 [S]`, the robot's state in that frame.
+            actions: `float32 [B, A]`.
+            times: how often each is done.
+
+        Returns:
+            `float32 [B, N, D]`.
+        """
+        if times <= self.bundle.max_stride:
+            return self.rollout(latents, state, times * actions[:, None])[:, 0]
+        return self.rollout(latents, state, np.repeat(actions[:, None], times, axis=1))[:, -1]
+
     def move(self, states: np.ndarray, actions: np.ndarray) -> np.ndarray:
         """States after planned actions, `[B, S]`, `[B, A]` -> `[B, S]`: displacements add, the gripper ends in 0..1.
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.progress import track
 from torch import Tensor, nn
 
 from vjepa.config import PosttrainConfig
@@ -18,45 +17,12 @@ from vjepa.data.clips import ClipSampler
 from vjepa.data.episode import Episode
 from vjepa.nn.encoder import VisionTransformer
 from vjepa.posttraining.loss import rollout_loss, teacher_forcing_loss
+from vjepa.posttraining.windows import ENCODE_BATCH, Between, LatentEpisodes, WindowDraws
 from vjepa.posttraining.world_model import WorldModel
 from vjepa.statistics import Estimate, mean, ratio
 from vjepa.training.loop import Run, StepResult
 from vjepa.training.parallel import Share, World, whole_state
 from vjepa.training.schedule import WarmupStableDecay
-
-ENCODE_BATCH = 64
-
-
-class LatentEpisodes:
-    """Episodes seen through a frozen encoder: latents, states and actions of every frame, computed once.
-
-    Attributes:
-        tokens: `pooled_tokens` of each episode, `[T, N, D]`.
-        states: `[T, S]` each.
-        actions: `[T - 1, A]` each.
-    """
-
-    def __init__(self, model: WorldModel, episodes: Sequence[Episode], what: str) -> None:
-        self.tokens = [self._tokens(model, e.frames) for e in track(episodes, f"posttrain: encode {what}")]
-        self.states = [torch.from_numpy(e.states) for e in episodes]
-        self.actions = [torch.from_numpy(e.actions) for e in episodes]
-
-    @staticmethod
-    @torch.no_grad()
-    def _tokens(model: WorldModel, frames: np.ndarray) -> Tensor:
-        parts = torch.from_numpy(frames).split(ENCODE_BATCH)
-        return torch.cat([model.pooled_tokens(part.to(model.device)).cpu() for part in parts])
-
-    def windows(
-        self, model: WorldModel, chosen: np.ndarray, starts: np.ndarray, frames: int
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Latents `[B, T, N, D]`, actions `[B, T - 1, A]` and states `[B, T, S]` of the windows at `starts`."""
-        pairs = list(zip(chosen, starts, strict=True))
-        tokens = torch.stack([self.tokens[i][s : s + frames] for i, s in pairs])
-        actions = torch.stack([self.actions[i][s : s + frames - 1] for i, s in pairs])
-        states = torch.stack([self.states[i][s : s + frames] for i, s in pairs])
-        tokens, actions, states = (part.to(model.device) for part in (tokens, actions, states))
-        return (tokens - model.latent_mean) / model.latent_scale, actions, states
 
 
 class ActionObjective(nn.Module):
@@ -89,11 +55,13 @@ class Posttraining:
         folder: Path,
         data_identity: Any,
         world: World | None = None,
+        between: Between | None = None,
     ) -> None:
         torch.manual_seed(seed)
         self.config, self.world = config, world or World()
         self.share = Share.of(config.batch_size, self.world, config.engine)
-        self.clips = ClipSampler(episodes, config.frames, stride=1, seed=seed)
+        lengths = np.array([len(episode.frames) for episode in episodes], np.int64)
+        self.draws = WindowDraws(lengths, config.frames, config.strides, seed)
         states, actions = episodes[0].states.shape[1], episodes[0].actions.shape[1]
         self._new_model = partial(
             WorldModel,
@@ -105,11 +73,12 @@ class Posttraining:
             config.depth,
             config.heads,
             config.frames - 1,
+            config.strides[-1],
         )
         self.model = self._new_model().to(self.world.device)
-        self.latents = LatentEpisodes(self.model, episodes, "training episodes")
+        self.latents = LatentEpisodes(self.model, episodes, "training episodes", config.strides, between)
         self.model.fit_statistics(
-            torch.cat(self.latents.tokens), torch.cat(self.latents.states), torch.cat(self.latents.actions)
+            torch.cat(self.latents.tokens), torch.cat(self.latents.states), torch.cat(self.latents.actions[1])
         )
         identity = {name: value for name, value in asdict(config).items() if name != "engine"}
         self.run = Run(
@@ -141,9 +110,9 @@ class Posttraining:
         """The loss of a pass: both terms weigh alike."""
         first = self.share.first + part * self.share.micro_batch
         mine = slice(first, first + self.share.micro_batch)
-        chosen, starts = self.clips.draw(step, self.share.total)
+        chosen, starts, strides = (part[mine] for part in self.draws.draw(step, self.share.total))
         with self.run.waiting():
-            windows = self.latents.windows(self.model, chosen[mine], starts[mine], self.config.frames)
+            windows = self.latents.windows(self.model, chosen, starts, self.config.frames, strides)
         forced, rolled = self.run.objective(*windows)
         return StepResult(
             forced + rolled, lambda: {"teacher_forcing": float(forced.detach()), "rollout": float(rolled.detach())}

@@ -38,6 +38,7 @@ class WorldModel(nn.Module):
         depth: blocks of the predictor.
         heads: attention heads of the predictor.
         max_context: time steps the predictor was trained on.
+        max_stride: frames of its data that a time step spanned at most.
     """
 
     latent_mean: Tensor
@@ -56,11 +57,12 @@ class WorldModel(nn.Module):
         depth: int,
         heads: int,
         max_context: int,
+        max_stride: int = 1,
     ) -> None:
         super().__init__()
         if encoder.grid[0] % pool or encoder.grid[1] % pool:
             raise ValueError(f"a grid of {encoder.grid} patches can't be pooled by {pool}")
-        self.encoder, self.pool, self.max_context = encoder, pool, max_context
+        self.encoder, self.pool, self.max_context, self.max_stride = encoder, pool, max_context, max_stride
         self.tokens = (encoder.grid[0] // pool, encoder.grid[1] // pool)
         self.width = encoder.width
         self.predictor = ActionPredictor(encoder.width, self.tokens, actions, states, width, depth, heads)
@@ -113,11 +115,13 @@ class WorldModelSettings(OwnSettings):
     depth: PositiveInt
     heads: PositiveInt
     max_context: PositiveInt
+    max_stride: PositiveInt
 
 
 def save_world_model(path: Path, model: WorldModel) -> None:
     """Write everything but the encoder: `model.safetensors` and `config.json`."""
-    settings = WorldModelSettings.of(model.predictor, pool=model.pool, max_context=model.max_context)
+    span = {"max_context": model.max_context, "max_stride": model.max_stride}
+    settings = WorldModelSettings.of(model.predictor, pool=model.pool, **span)
     with atomic_directory(path) as folder:
         write_folder(folder, settings.model_dump(), own_tensors(model))
 
