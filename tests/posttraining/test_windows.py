@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from tests.posttraining.test_posttrain import light_episodes
+from tests.posttraining.test_posttrain import CONFIG, light_episodes
 from vjepa.data.layout import POSES
 from vjepa.errors import DataError, UserError
 from vjepa.nn.encoder import VisionTransformer
+from vjepa.posttraining.posttrain import Posttraining
 from vjepa.posttraining.windows import LatentEpisodes, WindowDraws, actions_over
-from vjepa.posttraining.world_model import WorldModel
+from vjepa.posttraining.world_model import WorldModel, load_world_model, save_world_model
 
 LENGTHS = np.array([12, 5, 30, 13])
 
@@ -63,6 +67,13 @@ def test_the_parts_of_a_window_belong_together(model: WorldModel) -> None:
         assert np.array_equal(states[row], episodes[episode].states[at])
         assert torch.allclose(tokens[row], model.encode(torch.from_numpy(episodes[episode].frames[at])), atol=1e-5)
         assert np.allclose(actions[row], POSES.actions_between(episodes[episode].states[at]), atol=1e-6)
+
+
+def test_a_world_model_says_how_long_the_steps_were_that_it_learned(model: WorldModel, tmp_path: Path) -> None:
+    config = replace(CONFIG, strides=[1, 3])
+    training = Posttraining(model.encoder, light_episodes(4), config, 0, tmp_path, "", None, POSES.actions_between)
+    save_world_model(tmp_path / "model", training.trained())
+    assert load_world_model(tmp_path / "model", model.encoder).max_stride == 3
 
 
 def test_recorded_commands_are_not_joined(model: WorldModel) -> None:

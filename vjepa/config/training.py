@@ -157,8 +157,8 @@ class PosttrainConfig:
     depth: int
     heads: int
     frames: int  # frames in a training window: teacher forcing over frames - 1 steps
-    # Frames of an episode between two of a window, drawn alike: with more than 1 the predictor also learns what several
-    # actions do together. Recorded commands can't be joined: for them, and for the paper, [1].
+    # Frames of an episode from one of a window to the next, drawn alike: with more than 1 the predictor also learns
+    # what several actions do together. Recorded commands can't be joined: for them, and for the paper, [1].
     strides: list[int]
     rollout: int  # steps of the autoregressive rollout
     batch_size: int  # windows of a step, over all processes

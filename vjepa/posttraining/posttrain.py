@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vjepa.config import PosttrainConfig
-from vjepa.data.clips import ClipSampler
+from vjepa.data.clips import ClipSampler, LoadedEpisodes
 from vjepa.data.episode import Episode
 from vjepa.nn.encoder import VisionTransformer
 from vjepa.posttraining.loss import rollout_loss, teacher_forcing_loss
@@ -60,8 +60,7 @@ class Posttraining:
         torch.manual_seed(seed)
         self.config, self.world = config, world or World()
         self.share = Share.of(config.batch_size, self.world, config.engine)
-        lengths = np.array([len(episode.frames) for episode in episodes], np.int64)
-        self.draws = WindowDraws(lengths, config.frames, config.strides, seed)
+        self.draws = WindowDraws(LoadedEpisodes(episodes).lengths, config.frames, config.strides, seed)
         states, actions = episodes[0].states.shape[1], episodes[0].actions.shape[1]
         self._new_model = partial(
             WorldModel,

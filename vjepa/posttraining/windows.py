@@ -27,7 +27,7 @@ class LatentEpisodes:
         model: gives the latents.
         episodes: of the data.
         what: they are, for the progress bar.
-        strides: frames between two steps of a window.
+        strides: frames from one step of a window to the next.
         between: actions over several frames are what it says of the states at both ends; None: they are recorded
             commands.
 
@@ -49,17 +49,16 @@ class LatentEpisodes:
         between: Between | None = None,
     ) -> None:
         longer = [stride for stride in strides if stride > 1]
-        if longer and between is None:
-            raise UserError(
-                f"posttrain.strides has {longer}, but the actions are recorded commands, one for each frame, which "
-                "can't be joined; set posttrain.strides to [1]"
-            )
-        self.tokens = [self._tokens(model, e.frames) for e in track(episodes, f"posttrain: encode {what}")]
-        self.states = [torch.from_numpy(e.states) for e in episodes]
         self.actions = {1: [torch.from_numpy(e.actions) for e in episodes]}
         for stride in longer:
-            assert between is not None
+            if between is None:
+                raise UserError(
+                    f"posttrain.strides has {longer}, but the actions are recorded commands, one for each frame, which "
+                    "can't be joined; set posttrain.strides to [1]"
+                )
             self.actions[stride] = [torch.from_numpy(actions_over(e.states, stride, between)) for e in episodes]
+        self.states = [torch.from_numpy(e.states) for e in episodes]
+        self.tokens = [self._tokens(model, e.frames) for e in track(episodes, f"posttrain: encode {what}")]
 
     @staticmethod
     @torch.no_grad()
@@ -73,7 +72,7 @@ class LatentEpisodes:
         chosen: np.ndarray,
         starts: np.ndarray,
         frames: int,
-        strides: np.ndarray | None = None,
+        strides: np.ndarray | int = 1,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Windows of the episodes `chosen` that begin at `starts`.
 
@@ -82,15 +81,13 @@ class LatentEpisodes:
             chosen: `int64 [B]`.
             starts: `int64 [B]`.
             frames: in a window, T.
-            strides: `int64 [B]`, frames of the episode between two of the window; None: 1 throughout.
+            strides: `int64 [B]`, frames of the episode from one of the window to the next; or one for all windows.
 
         Returns:
             Latents `[B, T, N, D]`, actions `[B, T - 1, A]` and states `[B, T, S]`.
         """
-        if strides is None:
-            strides = np.ones_like(starts)
-        lasts = starts + (frames - 1) * strides
-        spans = list(zip(chosen, starts, lasts, strides, strict=True))
+        strides = np.broadcast_to(strides, starts.shape)
+        spans = list(zip(chosen, starts, starts + (frames - 1) * strides, strides, strict=True))
         tokens = torch.stack([self.tokens[i][first : last + 1 : stride] for i, first, last, stride in spans])
         actions = torch.stack([self.actions[stride][i][first:last:stride] for i, first, last, stride in spans])
         states = torch.stack([self.states[i][first : last + 1 : stride] for i, first, last, stride in spans])
@@ -113,7 +110,7 @@ class WindowDraws:
     Args:
         lengths: `int64 [E]`, frames of each episode.
         frames: in a window.
-        strides: frames between two of a window; all are drawn alike.
+        strides: frames from one of a window to the next; all are drawn alike.
         seed: a step's windows depend on the seed and the step alone.
 
     Raises:
