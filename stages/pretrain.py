@@ -30,8 +30,9 @@ def run(encoder: EncoderConfig, pretrain: PretrainConfig, seed: int) -> None:
     """Train, keep the target encoder, and report where the loss and the features ended."""
     with joined() as world:
         episodes = EpisodeStore(SHARDS, "train", pretrain.kept_mb * 2**20, pretrain.episodes_share)
+        watched = episodes if pretrain.episodes_share == 1 else EpisodeStore(SHARDS, "train", kept_bytes=0)
         data = sha256_of(SHARDS / "manifest.parquet")
-        training = Pretraining(episodes, encoder, pretrain, seed, Path("runs/pretrain"), data, world)
+        training = Pretraining(episodes, encoder, pretrain, seed, Path("runs/pretrain"), data, world, watched)
         training.train()
         if pretrain.keep == "best":
             training.run.load_best()
@@ -49,7 +50,7 @@ def ending(
     log: pd.DataFrame, readout: dict[str, float], config: PretrainConfig, encoder: VisionTransformer
 ) -> dict[str, float]:
     """The loss and what shows a collapse, averaged over the end of the run, the last read-out, and what went in."""
-    end: Any = log[log["step"] >= (1 - END) * config.steps].mean() if config.steps else {}
+    end: Any = log[log["step"] >= (1 - END) * (config.steps - 1)].mean() if config.steps else {}  # one row at least
     return {
         **{name: end[name] for name in ("loss", "feature_deviation", "effective_rank") if name in end},
         **readout,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from tiny_lerobot import recording
 
+from tests.data.tiny_lerobot import recording
 from vjepa.data.episode import Episode
 from vjepa.data.layout import POSES
 from vjepa.data.shards import pack_episode, write_shards

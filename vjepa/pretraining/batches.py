@@ -36,6 +36,8 @@ class PretrainBatches:
         config: everything else.
         seed: of all draws.
         phases: sizes of the clips, and which of a step this process takes.
+        watched: where the clips of the read-outs are cut; None: where the others are. With few episodes to learn from
+            a read-out of them alone would be the easier the fewer they are.
 
     Raises:
         DataError: no episode is long enough for a phase's clips.
@@ -48,6 +50,7 @@ class PretrainBatches:
         config: PretrainConfig,
         seed: int,
         phases: Sequence[Phase],
+        watched: ClipSource | None = None,
     ) -> None:
         self.encoder, self.config, self.seed, self.phases = encoder, config, seed, phases
         readers = []
@@ -56,7 +59,7 @@ class PretrainBatches:
             ranks, rank = share.total // share.clips, share.first // share.clips
             readers.append(new_reader(source, config, phase, seed, share.clips, rank, ranks))
         self.loader = ClipLoader(PhaseReader(phases, readers), config.steps, config.workers)
-        self._first = new_reader(source, config, phases[0], seed, min(config.batch_size, READOUT_CLIPS))
+        self._first = new_reader(watched or source, config, phases[0], seed, min(config.batch_size, READOUT_CLIPS))
         self._read: tuple[int, ClipBatch] | None = None
 
     @contextmanager

@@ -1,8 +1,10 @@
 """Masked pixels instead of latents (VideoMAE, arXiv 2203.12602): the arm beside which latents must earn their place.
 
 Everything else is as in V-JEPA 2: clips, masks, networks, schedule. What is predicted are the pixels of the masked
-tubelets, each normalised by its own mean and deviation as in VideoMAE, and the loss is the squared error. No teacher is
-needed; the moving average of the encoder is what is kept, so that both arms keep the same thing.
+tubelets, each normalised by its own mean and deviation over all colours as in MAE (arXiv 2111.06377), and the loss is
+the squared error. (VideoMAE normalises each colour alone; of flat surfaces, of which simulated scenes are full, nothing
+but noise is left then.) No teacher is needed; the moving average of the encoder is what is kept, so that both arms keep
+the same thing.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from vjepa.nn.predictor import Predictor
 from vjepa.nn.rope import grid_positions
 from vjepa.pretraining.loss import Masks, Networks
 
-EPSILON = 1e-6  # of a patch's variance: VideoMAE's
+EPSILON = 1e-6  # of a patch's variance: MAE's
 
 
 def pixel_targets(video: Tensor, patch: int, tubelet: int) -> Tensor:

@@ -54,6 +54,10 @@ class JepaObjective(Networks):
 class Pretraining:
     """The networks of V-JEPA 2 and one step of their training.
 
+    Args:
+        source: where the clips that are learned from are cut.
+        watched: where those of the read-outs are; None: the same.
+
     Attributes:
         context_encoder: learns by gradient.
         target_encoder: its exponential moving average: the encoder that is kept.
@@ -74,6 +78,7 @@ class Pretraining:
         folder: Path,
         data_identity: Any,
         world: World | None = None,
+        watched: ClipSource | None = None,
     ) -> None:
         torch.manual_seed(seed)
         self.encoder_config, self.config, self.world = encoder, config, world or World()
@@ -83,7 +88,7 @@ class Pretraining:
             give_weights(config.start, self.context_encoder, self.predictor, encoder, config)
         self.target_encoder: VisionTransformer = copy.deepcopy(self.context_encoder).requires_grad_(False)
         phases = phases_of(encoder, config, self.world)
-        self.batches = PretrainBatches(source, self.context_encoder, config, seed, phases)
+        self.batches = PretrainBatches(source, self.context_encoder, config, seed, phases, watched)
         self.objective = new_objective(self.context_encoder, self.target_encoder, self.predictor, config)
         identity = {name: value for name, value in asdict(config).items() if name not in HOW}
         self.run = Run(
@@ -147,7 +152,7 @@ class Pretraining:
 
     @torch.no_grad()
     def readout(self) -> dict[str, float]:
-        """`state_readout` and `distance_agreement` of the clips that the loader would draw first.
+        """`state_readout` and `distance_agreement` of the read-out's clips.
 
         The latter is of their last frames, each alone. Nothing if no state varies.
         """
