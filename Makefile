@@ -30,7 +30,7 @@ results: $(INSTALLED) ## the results of the last run again
 profile: $(INSTALLED) ## compose params.yaml from conf/config.yaml, or: make profile PROFILE=smoke SOURCE=droid
 	@python -m scripts.compose $(if $(PROFILE),profile=$(PROFILE)) $(if $(SOURCE),source=$(SOURCE))
 
-ablation: $(INSTALLED) ## every arm of conf/arm with three training seeds, as DVC experiments; hours, goes on where it was stopped
+ablation: $(INSTALLED) ## the recipe and its rivals with three training seeds, as DVC experiments; hours, goes on where it was stopped
 	@MUJOCO_GL="$$(python -m scripts.check_machine)" && export MUJOCO_GL && python -m scripts.ablation
 
 s3: $(INSTALLED) ## an S3 server (SeaweedFS) on this machine for shards on S3; data in runs/s3

@@ -1,6 +1,6 @@
-"""Train and measure every arm of conf/arm/ with several training seeds, as DVC experiments, and keep what came out.
+"""Train and measure arms of conf/arm/ with several training seeds, as DVC experiments, and keep what came out.
 
-    make ablation                                                # what is not recorded yet, two trials at a time
+    make ablation                                                # the recipe and its rivals, as far as not recorded yet
     python -m scripts.ablation --arms untrained pixels --shares 1 0.1 --seeds 14 15 --jobs 4
     python -m scripts.ablation --measure development --arms default long_pretraining --shares 1 --seeds 21
 
@@ -12,7 +12,8 @@ Each arm is post-trained on all robot episodes and on shares of them. A trial is
 `dvc exp run -S +arm=pixels -S +measure=ablation -S seed=14 probe plan`. All of them share the data (`data_seed`) and
 the closed loop's scenes. Trials wait in DVC's queue and run in folders of their own; what has ended is written to
 docs/experiments.jsonl at once, so that this program may be stopped and started again: trials that are recorded, with
-the settings that they would have now, are not run again. docs/experiments.md is made from that file
+the settings that they would have now, are not run again. DVC's workers go on when it is stopped (`dvc queue kill NAME`
+ends a trial). docs/experiments.md is made from that file
 (`python -m scripts.experiments`).
 """
 
@@ -29,10 +30,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import dvc.api
 import pandas as pd
+from dvc.exceptions import DvcException
+from filelock import FileLock, Timeout
 from rich.console import Console
 
 from scripts.compose import digest, settings_of
@@ -55,7 +58,9 @@ OUTCOMES = "plots/plan/outcomes.csv"
 TIMINGS = Path("runs/ablation")
 FIRST_POLL_S, LAST_POLL_S, POLL_GROWTH = 2.0, 60.0, 1.5
 """Asking DVC's queue takes a second of a processor that the trials need, for minutes: ask ever more rarely."""
-SETTLED = ("Success", "Failed")
+SETTLED, LIVE = ("Success", "Failed"), ("Queued", "Running")
+DEAD = "Dead"
+"""DVC itself goes on calling such a trial running."""
 
 console = Console(stderr=True, soft_wrap=True)
 
@@ -129,14 +134,18 @@ def run(*command: str) -> str:
 
 
 def queue() -> dict[str, str]:
-    """The state of each trial in DVC's queue, by name."""
-    found = {}
+    """The state of each trial in DVC's queue, by name; of one that no worker is left to run it is `DEAD`."""
+    found: dict[str, str] = {}
+    working = True
     for line in run("dvc", "queue", "status").splitlines()[1:]:
         words = line.split()
-        state = next((word for word in words if word in (*SETTLED, "Queued", "Running")), None)
+        state = next((word for word in words if word in (*SETTLED, *LIVE)), None)
         if state and len(words) > 2:
-            found[words[1]] = state
-    return found
+            if found.get(words[1]) not in LIVE:  # of a trial that runs again the earlier task is listed, too
+                found[words[1]] = state
+        elif line.startswith("Worker status:"):
+            working = "0 active" not in line
+    return {name: DEAD if state == "Running" and not working else state for name, state in found.items()}
 
 
 def finished() -> dict[str, str]:
@@ -185,27 +194,44 @@ def scenes(outcomes: pd.DataFrame) -> dict[str, dict[str, list[float]]]:
 
 
 def keep(trials: Sequence[Trial]) -> list[Trial]:
-    """Record what has ended; returns the trials that are not recorded."""
+    """Record what has ended; returns the trials that are not recorded.
+
+    Raises:
+        UserError: what a trial left can't be read; all others are recorded.
+    """
     records = read_records()
     known = {entry["name"] for entry in records}
     done = finished()
-    new = [trial for trial in trials if trial.name in done and trial.name not in known]
+    new, unreadable = [], []
+    for trial in trials:
+        if trial.name in done and trial.name not in known:
+            try:
+                new.append(record(trial, done[trial.name]))
+            except (UserError, DvcException, KeyError, ValueError) as error:
+                unreadable.append(f"{trial.name} ({error})")
     if new:
-        records += [record(trial, done[trial.name]) for trial in new]
-        write_records(records)
+        write_records([*records, *new])
         write_page(read_records())  # in the file's order, as `python -m scripts.experiments` has them
-        for trial in new:
-            console.print(f"recorded {trial.name}")
-    return [trial for trial in trials if trial.name not in known and trial.name not in done]
+        for entry in new:
+            known.add(entry["name"])
+            console.print(f"recorded {entry['name']}")
+    if unreadable:
+        raise UserError(
+            f"what these left can't be read; `dvc exp remove NAME` and they run again: {listed(unreadable)}"
+        )
+    return [trial for trial in trials if trial.name not in known]
 
 
 def enqueue(missing: Sequence[Trial]) -> None:
-    """Put trials into DVC's queue, save those that wait or run already; those that failed come again."""
+    """Put trials into DVC's queue, save those that wait or run already; those that failed or died come again."""
     states = queue()
+    if dead := [trial.name for trial in missing if states.get(trial.name) == DEAD]:
+        run("dvc", "queue", "kill", *dead)
+        states = queue()
     if failed := [trial.name for trial in missing if states.get(trial.name) == "Failed"]:
         run("dvc", "queue", "remove", *failed)
     for trial in missing:
-        if states.get(trial.name) not in ("Queued", "Running"):
+        if states.get(trial.name) not in LIVE:
             command = trial.command
             run(*command[:3], "--queue", "--name", trial.name, *command[3:])
             console.print(f"queued {trial.name}")
@@ -227,7 +253,7 @@ def wait(trials: Sequence[Trial]) -> Iterator[list[Trial]]:
     missing, pause = keep(trials), FIRST_POLL_S
     while missing:
         states = queue()
-        still = [trial for trial in missing if states.get(trial.name) in ("Queued", "Running")]
+        still = [trial for trial in missing if states.get(trial.name) in LIVE]
         if not still:
             break
         time.sleep(pause)
@@ -271,25 +297,41 @@ def main() -> None:
     try:
         if not reported and set(seeds) & set(SEEDS):
             raise UserError(f"the seeds {listed(SEEDS)} are those that recipes are reported on: choose on others")
-        trials = trials_of(arguments.measure, arguments.arms, shares, seeds)
-        missing = keep(trials)
-        if missing:
-            console.print(f"{len(missing)} of {len(trials)} trials are not recorded; first the data they share")
-            subprocess.run(["dvc", "repro", "validate"], check=True)
-            enqueue(missing)
-            TIMINGS.mkdir(parents=True, exist_ok=True)
-            start_workers(arguments.jobs)
-            for missing in wait(trials):
-                console.print(f"{len(missing)} to go")
-        missing = keep(trials)
+        if reported and set(seeds) & set(CHOSEN_ON_SEEDS):
+            raise UserError(f"recipes are chosen on the seeds {listed(CHOSEN_ON_SEEDS)}: report them on others")
+        TIMINGS.mkdir(parents=True, exist_ok=True)
+        with FileLock(TIMINGS / "lock", timeout=0):
+            trials = trials_of(arguments.measure, arguments.arms, shares, seeds)
+            missing = run_missing(trials, arguments.jobs)
+    except Timeout:
+        stop("another one runs in this folder: two would overwrite each other's records")
     except (UserError, subprocess.CalledProcessError) as error:
-        console.print(f"[bold red]ablation:[/] {error}")
-        sys.exit(1)
+        stop(str(error))
+    except KeyboardInterrupt:
+        stop("stopped. DVC's workers go on: `dvc queue stop` lets them end what they do, `dvc queue kill NAME` ends it")
     if missing:
         names = " ".join(trial.name for trial in missing)
-        console.print(f"[bold red]failed:[/] {names}; `dvc queue logs NAME` says why")
-        sys.exit(1)
+        stop(f"failed: {names}; `dvc queue logs NAME` says why")
     console.print(f"all {len(trials)} trials are in {RECORDS}")
+
+
+def run_missing(trials: Sequence[Trial], jobs: int) -> list[Trial]:
+    """Run and record the trials that are not recorded; returns those that failed."""
+    missing = keep(trials)
+    if missing:
+        console.print(f"{len(missing)} of {len(trials)} trials are not recorded; first the data they share")
+        subprocess.run(["dvc", "repro", "validate"], check=True)
+        enqueue(missing)
+        start_workers(jobs)
+        for missing in wait(trials):
+            console.print(f"{len(missing)} to go")
+    return keep(trials)
+
+
+def stop(words: str) -> NoReturn:
+    """Say why there is no more to do, and exit with 1."""
+    console.print(f"[bold red]ablation:[/] {words}")
+    sys.exit(1)
 
 
 if __name__ == "__main__":

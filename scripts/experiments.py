@@ -44,7 +44,7 @@ ARMS, MEASURES = CONF / "arm", CONF / "measure"
 TARGETS = {"readout": ("pretrain",)}
 """The stages that a way of measuring ends with, where it is not all of them."""
 WHOLE = ("probe", "plan")
-PAGE, PICTURE, SCALING = Path("docs/experiments.md"), Path("docs/experiments.png"), Path("docs/scaling.png")
+PAGE, PICTURE = Path("docs/experiments.md"), Path("docs/experiments.png")
 FORETELL = (
     "pretrain.feature_deviation", "pretrain.effective_rank", "pretrain.state_readout",
     "pretrain.distance_agreement", "probe.hand_error_cm", "posttrain.latent_error_share",
@@ -61,15 +61,15 @@ the last step, unless a table says otherwise.
 Numbers are means over training seeds with 95 % intervals: Student's over seeds and the one over episodes, in
 quadrature. With three seeds such an interval is wide; with one it is over episodes alone and knows nothing of other
 seeds, so that nothing is marked. **+** and **-** mark what differs from the arm `{RIVAL}` with the same share of
-episodes, for the better or the worse: where the interval of the difference leaves out 0, in closed loop taken scene by
-scene, elsewhere with the intervals of both in quadrature.
+episodes, for the better or the worse: where the interval of the difference leaves out 0. It is Welch's over seeds, and
+over episodes taken scene by scene in closed loop, from the intervals of both elsewhere, in quadrature.
 """
 MARKS: dict[Verdict | None, str] = {"beats": " **+**", "loses": " **-**"}
 BEFORE_FORETELLING = """### What foretells the closed loop
 
 Rank correlation, over the trials with all robot episodes, between a number that is known early and the mean success of
 all closed-loop benchmarks at the last step; 1 would mean that it puts the trials in the same order. Signs are turned so
-that more is better.
+that more is better. By chance: how often orders that have nothing to do with each other agree or disagree as much.
 """
 
 
@@ -148,20 +148,41 @@ def foretelling(records: Sequence[Record]) -> list[str]:
         return []
     whole = [r for r in records if r["share"] == 1 and all(name in r["numbers"] for name in goals)]
     success = {r["name"]: float(np.mean([r["numbers"][name][0] for name in goals])) for r in whole}
-    lines = [BEFORE_FORETELLING, "| number | trials | agreement with closed-loop success |", "|---|---|---|"]
+    header = "| number | trials | agreement with closed-loop success | by chance |"
+    lines = [BEFORE_FORETELLING, header, "|---|---|---|---|"]
     for name in FORETELL:
         pairs = [(r["numbers"][name][0], success[r["name"]]) for r in whole if r["numbers"].get(name)]
         if len(pairs) < 4 or min(len(set(values)) for values in zip(*pairs, strict=True)) < 2:
             continue
-        sign = -1 if better(name) == "lower" else 1
-        agreement = sign * float(stats.spearmanr(*zip(*pairs, strict=True)).statistic)
-        lines.append(f"| {label(name)} (`{name}`) | {len(pairs)} | {agreement:+.2f} |")
+        agreement, chance = agreeing(*zip(*pairs, strict=True))
+        agreement *= -1 if better(name) == "lower" else 1
+        lines.append(f"| {label(name)} (`{name}`) | {len(pairs)} | {agreement:+.2f} | {100 * chance:.2g} % |")
     return [*lines, ""]
 
 
-def scaled(records: Sequence[Record]) -> list[Record]:
-    """The trials that share a profile and tell what more of something buys; of several the first; none may."""
-    return next((part for part in sections(records) if curves(rows_of(part))), [])
+def agreeing(early: Sequence[float], late: Sequence[float]) -> tuple[float, float]:
+    """Spearman's rank correlation, and how often as much comes of a random order: of all orders where they are few."""
+    ours, theirs = (stats.zscore(stats.rankdata(values)) for values in (early, late))
+
+    def correlation(order: np.ndarray, axis: int) -> np.ndarray:
+        return np.mean(order * theirs, axis=axis)
+
+    found = stats.permutation_test((ours,), correlation, permutation_type="pairings", vectorized=True, rng=0)
+    return float(found.statistic), float(found.pvalue)
+
+
+def scaling_path(measure: str) -> Path:
+    """Where the picture of what more buys is written, of one way of measuring."""
+    return PAGE.with_name("scaling.png" if measure == REPORTED else f"scaling_{measure}.png")
+
+
+def scaled(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """Of each way of measuring the newest trials that tell what more of something buys, where some do."""
+    telling: dict[str, list[Record]] = {}
+    for part in sections(records):
+        if curves(rows_of(part)):
+            telling.setdefault(part[0]["measure"], part)
+    return telling
 
 
 def section(records: Sequence[Record]) -> list[str]:
@@ -177,7 +198,8 @@ def section(records: Sequence[Record]) -> list[str]:
         *foretelling(records),
         "### Every trial",
         "",
-        "Minutes are of one thread with another trial beside it. Stages that DVC took from its cache cost nothing.",
+        "Minutes are of one thread with another trial beside it. Stages that DVC took from its cache cost nothing. To",
+        "rerun a row as it was, `git checkout` its code first: settings and code may have changed since.",
         "",
         *trial_rows(records),
     ]
@@ -201,13 +223,9 @@ def page(records: Sequence[Record], bases: Mapping[str, str]) -> str:
         lines += [f"## {title}, {days_of(found)}", ""]
         lines += [] if measure in titled else [said_in(MEASURES / f"{measure}.yaml"), ""]
         lines += [] if i or measure != REPORTED else [f"![Each arm's numbers with their intervals]({PICTURE.name})", ""]
-        if found == telling:
-            lines += [
-                "### What more buys",
-                "",
-                f"![Numbers against what grew, with their intervals]({SCALING.name})",
-                "",
-            ]
+        if found == telling.get(measure):
+            alt = "Numbers against what grew, with their intervals"
+            lines += ["### What more buys", "", f"![{alt}]({scaling_path(measure).name})", ""]
         lines += section(found)
         titled.add(measure)
     return "\n".join(lines)
@@ -219,7 +237,7 @@ def targets_of(measure: str) -> tuple[str, ...]:
 
 
 def write_page(records: Sequence[Record]) -> None:
-    """Write docs/experiments.md, the picture of the newest trials, and that of what more buys where trials tell it.
+    """Write docs/experiments.md, the picture of the newest trials, and those of what more buys where trials tell it.
 
     Raises:
         UserError: no trial is recorded, or the settings can't be composed.
@@ -234,8 +252,8 @@ def write_page(records: Sequence[Record]) -> None:
     if newest[0]["measure"] == REPORTED:
         with atomic_path(PICTURE) as temporary:
             temporary.write_bytes(png(picture(rows_of(newest), drawn(newest))))
-    if telling := scaled(records):
-        with atomic_path(SCALING) as temporary:
+    for measure, telling in scaled(records).items():
+        with atomic_path(scaling_path(measure)) as temporary:
             temporary.write_bytes(png(scaling_picture(curves(rows_of(telling)))))
 
 

@@ -6,12 +6,19 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 import yaml
+from dvc.exceptions import DvcException
+from filelock import FileLock
 
+from scripts import ablation
 from scripts.ablation import Trial, trials_of
+from vjepa.errors import UserError
 from vjepa.report.trials import read_records
 
 STAGE = """
@@ -20,6 +27,7 @@ from pathlib import Path
 params = yaml.safe_load(Path("params.yaml").read_text())
 if params["seed"] == 99 and not Path(os.environ["MENDED"]).exists():
     sys.exit("this seed fails")
+Path(os.environ["STARTED"]).touch()
 until = time.monotonic() + 60
 while params["seed"] == 3 and not Path(os.environ["RECORDED"]).exists():
     if time.monotonic() > until:
@@ -71,6 +79,7 @@ def toy(tmp_path: Path, repository: Path) -> Path:
 def environment(repository: Path, tmp_path: Path) -> dict[str, str]:
     who = {f"GIT_{who}_{what}": "toy@localhost" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     here = {"RUNS": str(tmp_path / "runs"), "MENDED": str(tmp_path / "mended"), "PYTHONPATH": str(repository)}
+    here["STARTED"] = str(tmp_path / "started")
     here["RECORDED"] = str(tmp_path / "toy" / "docs" / "experiments.jsonl")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     return {**os.environ, **who, **here, "PATH": path, "DVC_NO_ANALYTICS": "1"}
@@ -173,6 +182,78 @@ def test_recipes_are_not_chosen_with_the_seeds_that_they_are_reported_on(
 ) -> None:
     done = run_ablation(repository, tmp_path, "--measure", "readout", "--arms", "default", "--seeds", "14")
     assert done.returncode == 1 and "choose on others" in done.stderr and "Traceback" not in done.stderr
+    done = run_ablation(repository, tmp_path, "--arms", "default", "--seeds", "21", "14")
+    assert done.returncode == 1 and "report them on others" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_one_at_a_time_records(toy: Path, repository: Path, tmp_path: Path) -> None:
+    (toy / "runs" / "ablation").mkdir(parents=True)
+    with FileLock(toy / "runs" / "ablation" / "lock"):
+        done = run_ablation(repository, tmp_path, "--arms", "default", "--shares", "1", "--seeds", "1")
+    assert done.returncode == 1 and "another one runs" in done.stderr and not (tmp_path / "runs").exists()
+
+
+def test_what_cannot_be_read_keeps_no_other_trial_from_being_recorded(
+    toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(toy)
+    trials = trials_of("ablation", ["default", "untrained"], [1.0], [1])
+    monkeypatch.setattr(ablation, "finished", lambda: {trial.name: "HEAD" for trial in trials})
+    metrics, outcomes = toy / "metrics", "benchmark,seed,arm,success\nreach,5,planner,True\n"
+    metrics.mkdir()
+    for stage in ablation.STAGES:
+        (metrics / f"{stage}.json").write_text('{"reach": {"success": 1.0}}')
+    monkeypatch.setattr(ablation.dvc.api, "read", lambda *_, **__: outcomes)
+    for command in ("git add -A", "git -c user.name=toy -c user.email=toy@localhost commit -qm made"):
+        subprocess.run(command.split(), check=True)
+    readable = ablation.record
+
+    def record(trial: Trial, commit: str) -> dict[str, Any]:
+        if trial.arm == "default":
+            raise DvcException("its plots are in no cache")
+        return readable(trial, commit)
+
+    monkeypatch.setattr(ablation, "record", record)
+    with pytest.raises(UserError, match=r"dvc exp remove NAME.*default-100-1-\w+ \(its plots are in no cache\)"):
+        ablation.keep(trials)
+    assert [record["arm"] for record in read_records()] == ["untrained"]
+
+
+def test_a_trial_that_runs_again_is_not_taken_for_the_one_that_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `dvc queue status` says it where a trial's earlier task is still listed."""
+    status = """Task     Name  Created   Status
+f00f2c4  one   09:21 PM  Queued
+e00f2c4  two   09:21 PM  Running
+d00f2c4  one   09:20 PM  Success
+c00f2c4  two   09:20 PM  Failed
+b00f2c4  old   09:20 PM  Failed
+
+Worker status: {} active, 0 idle"""
+    monkeypatch.setattr(ablation, "run", lambda *_: status.format(1))
+    assert ablation.queue() == {"one": "Queued", "two": "Running", "old": "Failed"}
+    monkeypatch.setattr(ablation, "run", lambda *_: status.format(0))
+    assert ablation.queue() == {"one": "Queued", "two": ablation.DEAD, "old": "Failed"}
+
+
+def test_a_trial_whose_worker_died_runs_again(toy: Path, repository: Path, tmp_path: Path) -> None:
+    """The trial with seed 3 waits for a record; its worker and all that belongs to it are killed meanwhile."""
+    where = environment(repository, tmp_path)
+    told = [sys.executable, "-m", "scripts.ablation", "--arms", "default", "--shares", "1", "--seeds", "3"]
+    with subprocess.Popen(told, cwd=toy, env=where, stderr=subprocess.DEVNULL) as program:
+        until = time.monotonic() + 120
+        while not (tmp_path / "started").exists() and time.monotonic() < until:
+            time.sleep(0.2)
+        for process in psutil.process_iter(["environ"]):
+            mine = (process.info["environ"] or {}).get("RUNS") == where["RUNS"]
+            if mine and process.pid != program.pid:
+                process.kill()
+        program.wait(120)
+    assert program.returncode == 1, "it tells of a trial that nobody runs"
+    (toy / "docs").mkdir(exist_ok=True)
+    (toy / "docs" / "experiments.jsonl").touch()  # what seed 3 waits for
+    done = run_ablation(repository, tmp_path, *told[3:])
+    assert done.returncode == 0, done.stderr
+    assert [record["seed"] for record in read_records(toy / "docs" / "experiments.jsonl")] == [3]
 
 
 def test_a_trial_is_recorded_while_others_still_run(toy: Path, repository: Path, tmp_path: Path) -> None:

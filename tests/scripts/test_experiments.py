@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from scripts import experiments
-from scripts.experiments import write_page
+from scripts.experiments import agreeing, write_page
 from vjepa.errors import UserError
-from vjepa.report.experiments import Row, rows_of
-from vjepa.report.trials import difference, over_seeds, paired_difference
+from vjepa.report.experiments import Row, rivals_of, rows_of
+from vjepa.report.trials import difference, over_seeds, paired_difference, read_records, seeds_apart
 
 
 def trial(arm: str, seed: int, success: list[float], **changed: Any) -> dict[str, Any]:
@@ -57,6 +60,29 @@ def test_the_same_scenes_tell_apart_what_separate_ones_would_not() -> None:
     assert low < center < high and center == pytest.approx(0.05, abs=0.01) and low > 0
     _, low, high = paired_difference(theirs, theirs)
     assert low <= 0 <= high
+
+
+def test_how_far_seeds_are_apart_is_what_welch_says() -> None:
+    mine, theirs = np.array([0.8, 0.84, 0.78]), np.array([0.84, 0.8, 0.68, 0.7])
+    interval = stats.ttest_ind(mine, theirs, equal_var=False).confidence_interval(0.95)
+    assert seeds_apart(mine, theirs) == pytest.approx((interval.high - interval.low) / 2)
+    assert seeds_apart(mine, theirs[:1]) == seeds_apart(theirs[:1], mine) > 0, "one seed knows of no others"
+    assert seeds_apart(mine[:1], theirs[:1]) == 0 == seeds_apart(np.ones(3), np.ones(2))
+    far = difference("probe.hand_error_cm", [(m, m, m, 9) for m in mine], [(t, t, t, 9) for t in theirs])
+    assert far.bounds == pytest.approx((interval.low, interval.high)), "no more where episodes agree"
+    _, low, high = paired_difference(np.repeat(mine[:, None], 5, 1), np.repeat(theirs[:, None], 5, 1))
+    assert (low, high) == pytest.approx((interval.low, interval.high)), "nor where scenes do"
+
+
+def test_an_interval_of_a_difference_holds_the_true_one_as_often_as_it_says() -> None:
+    """Three seeds of either arm, which vary as much, in scenes that are as hard for both."""
+    rng, held = np.random.default_rng(0), []
+    for _ in range(2000):
+        scenes = rng.normal(0, 1, 40)
+        mine, theirs = (scenes + rng.normal(0, 0.5, (3, 1)) + rng.normal(0, 0.01, (3, 40)) for _ in range(2))
+        _, low, high = paired_difference(mine, theirs)
+        held.append(low <= 0 <= high)
+    assert 0.94 < np.mean(held) < 0.985, "Student's of each in quadrature would be above 0.99"
 
 
 def test_without_shared_scenes_a_difference_has_the_intervals_of_both_in_quadrature() -> None:
@@ -124,7 +150,12 @@ def test_what_is_screened_by_read_outs_alone_has_a_table_of_them() -> None:
 
 def test_a_number_that_orders_the_trials_as_success_does_agrees_with_it() -> None:
     trials = [trial("default", seed, [1.0] * seed + [0.0] * (10 - seed)) for seed in range(1, 6)]
-    assert line(page(trials), "| Effective rank").endswith("| 5 | +1.00 |")
+    found = line(page(trials), "| Effective rank")
+    assert found.endswith("| 5 | +1.00 | 1.7 % |"), "of the 120 orders one agrees and one disagrees as much"
+    early, late = [3.0, 1.0, 4.0, 1.5, 5.0, 9.0, 2.0, 6.0], [2.0, 7.0, 1.0, 8.0, 2.5, 8.1, 3.0, 4.0]
+    agreement, chance = agreeing(early, late)
+    assert agreement == pytest.approx(stats.spearmanr(early, late).statistic)
+    assert chance == pytest.approx(stats.spearmanr(early, late).pvalue, abs=0.05), "about what Student's t says"
 
 
 def test_a_page_without_trials_is_an_error_that_says_what_makes_them() -> None:
@@ -164,6 +195,45 @@ def test_the_profile_recorded_last_comes_first_also_on_one_day() -> None:
     new = trial("default", 1, [1.0] * 10, recorded="2026-01-02T09:00:00+00:00")
     for records in ([old, new], [new, old]):
         assert page(records).index("## Results, 2026-01-02") < page(records).index("before the profile changed")
+
+
+def test_of_several_settings_of_an_arm_the_latest_is_the_rival_in_any_order() -> None:
+    old = trial("untrained", 1, [0.0] * 10, settings="zzz", recorded="2026-01-01")
+    new = trial("untrained", 2, [1.0] * 10, settings="aaa", recorded="2026-01-02")
+    tenth = trial("untrained", 3, [1.0] * 10, share=0.1, recorded="2026-01-03")
+    for records in ([old, new, tenth], [tenth, new, old]):
+        assert [row.settings for row in rows_of(records)] == ["zzz", "aaa", "untrained"], "all episodes first"
+        assert {share: row.settings for share, row in rivals_of(rows_of(records)).items()} == {
+            1.0: "aaa",
+            0.1: "untrained",
+        }
+
+
+def test_a_trial_that_stands_in_the_file_twice_is_no_second_seed(tmp_path: Path) -> None:
+    lines = [json.dumps(trial("default", seed, [1.0])) for seed in (1, 2, 1)]
+    (tmp_path / "trials.jsonl").write_text("\n".join(lines))
+    with pytest.raises(UserError, match="line 3: default-1 stands there twice"):
+        read_records(tmp_path / "trials.jsonl")
+
+
+def test_each_way_of_measuring_has_a_picture_of_what_more_buys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def longer(measure: str) -> list[dict[str, Any]]:
+        arms = {"short_pretraining": 1.0, "default": 2.0, "long_pretraining": 3.0}
+        made = [trial(arm, 1, [1.0], measure=measure) for arm in arms]
+        for record in made:
+            record["numbers"]["pretrain.clips_seen"] = [arms[record["arm"]], None, None, None]
+            record["name"] += measure
+        return made
+
+    (tmp_path / "docs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(experiments, "digest", lambda *_: "b")
+    monkeypatch.setattr(experiments, "settings_of", lambda _: ())
+    monkeypatch.setattr(experiments, "MEASURES", tmp_path)
+    write_page([*longer("ablation"), *longer("readout")])
+    text = Path("docs/experiments.md").read_text()
+    for name in ("scaling.png", "scaling_readout.png"):
+        assert text.count(f"]({name})") == 1 and Path("docs", name).read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_share_that_may_pass_one_is_not_cut_there() -> None:

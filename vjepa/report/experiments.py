@@ -107,11 +107,12 @@ class Row:
 
 
 def rows_of(records: Iterable[Record]) -> list[Row]:
-    """By arm and share; where an arm's own settings changed, the later ones follow as another row."""
+    """By share and arm; where an arm's own settings changed, the later ones follow as another row."""
     found: dict[tuple[str, float, str], list[Record]] = defaultdict(list)
     for record in records:
         found[record["arm"], record["share"], record["settings"]].append(record)
-    return [Row(*key, tuple(trials)) for key, trials in sorted(found.items(), key=lambda kind: -kind[0][1])]
+    rows = [Row(*key, tuple(trials)) for key, trials in found.items()]
+    return sorted(rows, key=lambda row: (-row.share, row.arm, max(trial["recorded"] for trial in row.trials)))
 
 
 def columns(records: Sequence[Record], file: str, lasts: Sequence[str]) -> list[str]:
@@ -172,7 +173,7 @@ def picture(rows: Sequence[Row], names: Sequence[str]) -> Figure:
 
 
 def rivals_of(rows: Sequence[Row], arm: str = RIVAL) -> dict[float, Row]:
-    """The arm that others are held against, by its share of the episodes."""
+    """The arm that others are held against, by its share of the episodes; of several settings the latest."""
     return {row.share: row for row in rows if row.arm == arm}
 
 

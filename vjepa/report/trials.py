@@ -44,9 +44,9 @@ def read_records(path: Path = RECORDS) -> list[Record]:
     """The trials, one a line; none where there is no file.
 
     Raises:
-        UserError: a line is no trial.
+        UserError: a line is no trial, or a trial stands there twice.
     """
-    found = []
+    found: dict[str, Record] = {}
     for number, line in enumerate(path.read_text().splitlines() if path.exists() else [], 1):
         try:
             trial = json.loads(line)
@@ -55,8 +55,10 @@ def read_records(path: Path = RECORDS) -> list[Record]:
         if not isinstance(trial, dict) or (missing := [key for key in KEYS if key not in trial]):
             what = "no JSON object" if not isinstance(trial, dict) else f"a trial without {', '.join(missing)}"
             raise UserError(f"{path}, line {number}: {what}; take the file back from git, `make ablation` goes on")
-        found.append(trial)
-    return found
+        if trial["name"] in found:
+            raise UserError(f"{path}, line {number}: {trial['name']} stands there twice; keep one of the lines")
+        found[trial["name"]] = trial
+    return list(found.values())
 
 
 def write_records(records: Iterable[Record], path: Path = RECORDS) -> None:
@@ -87,12 +89,11 @@ Measured = Sequence[float | None]
 """Value, low, high and n of a trial's number; low and high are None where it was not measured on a sample."""
 
 
-def spread(found: Sequence[Measured]) -> tuple[float, float, float]:
-    """The mean over training seeds, and how far its interval reaches below and above it (see `half_width`)."""
+def parted(found: Sequence[Measured]) -> tuple[np.ndarray, float, float]:
+    """A number of each seed, `[K]`, and how far its interval over episodes reaches below and above it."""
     values = np.array([part[0] for part in found], float)
     lows, highs = (np.array([part[0] if part[i] is None else part[i] for part in found], float) for i in (1, 2))
-    below, above = float((values - lows).mean()), float((highs - values).mean())
-    return float(values.mean()), half_width(values, below), half_width(values, above)
+    return values, float((values - lows).mean()), float((highs - values).mean())
 
 
 def over_seeds(name: str, found: Sequence[Measured]) -> Quantity:
@@ -101,11 +102,12 @@ def over_seeds(name: str, found: Sequence[Measured]) -> Quantity:
     Of a number that was not measured on a sample it is over seeds alone, and with one seed there is none.
     """
     file, _, last = name.partition(".")
-    center, below, above = spread(found)
+    values, below, above = parted(found)
     sampled = [part for part in found if part[1] is not None and part[3] is not None]
+    center = float(values.mean())
     if not sampled and len(found) == 1:
         return Quantity(file, last, center)
-    low, high = center - below, center + above
+    low, high = center - half_width(values, below), center + half_width(values, above)
     if sampled and min(part[1] or 0 for part in sampled) >= 0:  # of what can't be negative, or above 1 as a share
         low = max(low, 0.0)
     if unit(name) == "%" and sampled and max(part[2] or 0 for part in sampled) <= 1:
@@ -113,14 +115,28 @@ def over_seeds(name: str, found: Sequence[Measured]) -> Quantity:
     return Quantity(file, last, center, low, high, round(sampled[0][3] or 0) if sampled else None)
 
 
+def seeds_apart(mine: np.ndarray, theirs: np.ndarray) -> float:
+    """Half of the 95 % interval, over seeds, of how far two arms' means are apart: Welch's, who lets them vary unalike.
+
+    Args:
+        mine: `[K]`, the number of each seed; of one seed nobody knows how seeds vary, and it adds nothing.
+        theirs: `[L]`.
+    """
+    parts = [(values.var(ddof=1) / len(values), len(values) - 1) for values in (mine, theirs) if len(values) > 1]
+    total = sum(part for part, _ in parts)
+    if not total:
+        return 0.0
+    freedom = total**2 / sum(part**2 / count for part, count in parts)
+    return float(stats.t.ppf(TAIL, freedom) * np.sqrt(total))
+
+
 def difference(name: str, mine: Sequence[Measured], theirs: Sequence[Measured]) -> Quantity:
-    """What one arm's mean has more than another's, the intervals of both in quadrature."""
+    """What one arm's mean has more than another's: `seeds_apart`, and both intervals over episodes, in quadrature."""
     file, _, last = name.partition(".")
-    (center, below, above), (other, other_below, other_above) = spread(mine), spread(theirs)
-    apart = center - other
-    return Quantity(
-        file, last, apart, apart - float(np.hypot(below, other_above)), apart + float(np.hypot(above, other_below))
-    )
+    (values, below, above), (others, others_below, others_above) = parted(mine), parted(theirs)
+    apart, seeds = float(values.mean() - others.mean()), seeds_apart(values, others)
+    low, high = np.hypot([below, above], [others_above, others_below])
+    return Quantity(file, last, apart, apart - float(np.hypot(seeds, low)), apart + float(np.hypot(seeds, high)))
 
 
 def paired_difference(mine: np.ndarray, theirs: np.ndarray) -> tuple[float, float, float]:
@@ -133,6 +149,5 @@ def paired_difference(mine: np.ndarray, theirs: np.ndarray) -> tuple[float, floa
     by_scene = mine.mean(0) - theirs.mean(0)
     center = float(by_scene.mean())
     within = stats.t.ppf(TAIL, len(by_scene) - 1) * by_scene.std(ddof=1) / np.sqrt(len(by_scene))
-    seeds = np.hypot(half_width(mine.mean(1), 0.0), half_width(theirs.mean(1), 0.0))
-    half = float(np.hypot(within, seeds))
+    half = float(np.hypot(within, seeds_apart(mine.mean(1), theirs.mean(1))))
     return center, center - half, center + half
