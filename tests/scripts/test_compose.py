@@ -45,7 +45,7 @@ def test_an_override_lands_in_the_composition(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "complaint"),
     [
-        ("profile=none", r"Could not find 'profile/none'.*cpu smoke"),
+        ("profile=none", r"Could not find 'profile/none'.*cpu cpu-night smoke"),
         ("+probe.stepz=7", r"conf with \+probe.stepz=7: probe: the key .*stepz"),
         ("probe.steps=many", r"conf with probe.steps=many: probe: the key .*steps"),
     ],
