@@ -248,14 +248,20 @@ def start_workers(jobs: int) -> None:
     subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def wait(trials: Sequence[Trial]) -> Iterator[list[Trial]]:
-    """The trials that are not recorded, each time that one has ended, until none is waiting or running."""
+def wait(trials: Sequence[Trial], jobs: int) -> Iterator[list[Trial]]:
+    """The trials that are not recorded, each time that one has ended, until none is waiting or running.
+
+    A worker that finds no time to say what it does is taken for idle by DVC, which ends it: where trials wait and fewer
+    than `jobs` run, workers are started again, in the slow pace of asking, since a new one takes a while to begin.
+    """
     missing, pause = keep(trials), FIRST_POLL_S
     while missing:
         states = queue()
-        still = [trial for trial in missing if states.get(trial.name) in LIVE]
+        still = [states[trial.name] for trial in missing if states.get(trial.name) in LIVE]
         if not still:
             break
+        if pause == LAST_POLL_S and "Queued" in still and list(states.values()).count("Running") < jobs:
+            start_workers(jobs)
         time.sleep(pause)
         before, missing = missing, keep(missing)
         if len(missing) < len(before):
@@ -323,7 +329,7 @@ def run_missing(trials: Sequence[Trial], jobs: int) -> list[Trial]:
         subprocess.run(["dvc", "repro", "validate"], check=True)
         enqueue(missing)
         start_workers(jobs)
-        for missing in wait(trials):
+        for missing in wait(trials, jobs):
             console.print(f"{len(missing)} to go")
     return keep(trials)
 

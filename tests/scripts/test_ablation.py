@@ -235,6 +235,27 @@ Worker status: {} active, 0 idle"""
     assert ablation.queue() == {"one": "Queued", "two": ablation.DEAD, "old": "Failed"}
 
 
+def test_workers_that_went_while_trials_wait_are_started_again(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(toy)
+    trials = trials_of("ablation", ["default"], [1.0], [1, 2, 3])
+    asked, slept, started = [], [], []
+
+    def queue() -> dict[str, str]:
+        """Of three trials one runs and two wait, until workers are started and all run; at last all have failed."""
+        asked.append(1)
+        words = ["Failed"] * 3 if len(asked) > 30 else ["Running"] * 3 if started else ["Running", "Queued", "Queued"]
+        return {trial.name: state for trial, state in zip(trials, words, strict=True)}
+
+    monkeypatch.setattr(ablation, "queue", queue)
+    monkeypatch.setattr(ablation, "keep", lambda missing: missing)
+    monkeypatch.setattr(ablation, "start_workers", started.append)
+    monkeypatch.setattr(time, "sleep", slept.append)
+    assert list(ablation.wait(trials, 2)) == [] and started == [2], "once"
+    started.clear()
+    asked.clear()
+    assert list(ablation.wait(trials, 1)) == [] and not started, "as many run as were asked for"
+
+
 def test_a_trial_whose_worker_died_runs_again(toy: Path, repository: Path, tmp_path: Path) -> None:
     """The trial with seed 3 waits for a record; its worker and all that belongs to it are killed meanwhile."""
     where = environment(repository, tmp_path)
